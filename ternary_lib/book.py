@@ -1,0 +1,155 @@
+"""Build the book: execute the chapters, fetch the scripts that make it readable offline, render, check every page."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ternary_lib.chapters import SIZES, Chapter, Layout, execute_chapters, publish_chapters, write_if_changed
+from ternary_lib.config import ConfigError
+from ternary_lib.links import check_site
+from ternary_lib.notebooks import NotebookError, list_notebooks
+from ternary_lib.vendor import VendorError, vendor
+
+FOOTER = """\
+:::{admonition} Take this chapter with you
+:class: seealso
+{download}`Python script <../generated/{name}.py>` · {download}`stand-alone page <../generated/{name}.html>` ·
+{download}`executed notebook <{name}.ipynb>`
+:::"""
+VENDORED_SETTINGS = ("mathjax_path", "nb_ipywidgets_js")  # of _config.yml; without them the network defaults hold
+
+
+class BookError(RuntimeError):
+    """The book could not be built; the message is one line."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``ternary book``."""
+    parser.description = "Execute every chapter that changed and build the HTML book."
+    parser.add_argument("--size", choices=SIZES, default="production", help="which parameters the chapters get (default: production)")
+    parser.add_argument("--output", metavar="DIR", help="the pages go to DIR/_build/html (default: book)")
+    parser.add_argument("--only", metavar="CHAPTER", action="append", default=[], help="execute only this chapter; may be repeated")
+    parser.add_argument("--strict", action="store_true", help="stop at any warning or fault of the built pages")
+
+
+def run(args: argparse.Namespace) -> int:
+    """``ternary book``: 0 built, 1 a chapter or the build failed; ConfigError for a mistake of the caller's."""
+    layout = Layout()
+    try:
+        print(build(layout, args.size, Path(args.output) if args.output else layout.root / "book", args.only, args.strict))
+    except (NotebookError, BookError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(layout: Layout, size: str, output: Path, only: Sequence[str] = (), strict: bool = False) -> str:
+    """Build the book at one size into ``output``/_build/html; returns the closing line.
+
+    Raises:
+        NotebookError: a chapter failed; nothing of it is in the book.
+        BookError: the build failed or, where ``strict``, its pages have faults.
+    """
+    started = time.monotonic()
+    chapters = execute_chapters(layout, size, only)
+    executed = {chapter.name for chapter in chapters}
+    if missing := [p.stem for p in list_notebooks(layout.sources) if p.stem not in executed]:
+        return f"Executed {', '.join(only)}; no pages yet, as these are not executed at {size} size: {', '.join(missing)}"
+    scripts = layout.root / "book" / "_static" / "vendor"
+    offline, note = _vendor(scripts)
+    prepare(layout, size, chapters, scripts if offline else None)
+    site = output / "_build" / "html"
+    if render(layout, output, strict):
+        faults = check_site(site, offline=offline)
+        report(faults, site, strict)
+    return f"Built in {time.monotonic() - started:.0f} s: {_shown(site / 'index.html')}{note}"
+
+
+def _vendor(folder: Path) -> tuple[bool, str]:
+    try:
+        if vendor(folder):
+            print("Fetched MathJax, RequireJS and the widget manager for reading offline", flush=True)
+        return True, " (readable with no network)"
+    except VendorError as error:
+        return False, f" (its mathematics and widgets need a network to be read: {error})"
+
+
+def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Path | None) -> None:
+    """Put everything the pages are rendered from in place: executed copies, downloads, generated pages, settings.
+
+    ``scripts`` is the folder of vendored scripts; None leaves their network defaults.
+    """
+    import yaml
+
+    from ternary_lib.downloads import make_downloads
+    from ternary_lib.pages import write_pages
+
+    publish_chapters(layout, size, FOOTER)
+    make_downloads(layout, scripts / "mathjax" / "es5" / "tex-svg.js" if scripts else None)
+    write_pages(layout, size, chapters)
+    settings = yaml.safe_load((layout.root / "_config.yml").read_text(encoding="utf-8"))
+    if scripts is None:
+        for key in VENDORED_SETTINGS:
+            settings.get("sphinx", {}).get("config", {}).pop(key, None)
+    write_if_changed(layout.generated / "_config.yml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+
+def render(layout: Layout, output: Path, strict: bool) -> bool:
+    """Run Jupyter Book unless the pages are up to date; True if it ran.
+
+    Raises:
+        BookError: it failed or, where ``strict``, gave a warning.
+    """
+    stamp, key = output / "_build" / ".key", site_key(layout)
+    if stamp.is_file() and stamp.read_text() == f"{key} {strict}" and (output / "_build" / "html" / "index.html").is_file():
+        print("Pages: up to date", flush=True)
+        return False
+    stamp.unlink(missing_ok=True)
+    print("Pages: rendering …", flush=True)
+    command = [sys.executable, "-m", "jupyter_book", "build", str(layout.root), "--path-output", str(output)]
+    command += ["--config", str(layout.generated / "_config.yml"), "-n", "--keep-going", "-q", *(["-W"] if strict else [])]
+    done = subprocess.run(command, cwd=layout.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+    if done.returncode:
+        print("\n".join(warnings) or done.stdout[-3000:], file=sys.stderr)
+        raise BookError(f"jupyter-book stopped: {len(warnings)} warnings" if warnings else "jupyter-book stopped, see above")
+    print("\n".join(warnings), end="\n" if warnings else "", flush=True)
+    stamp.write_text(f"{key} {strict}")
+    return True
+
+
+def site_key(layout: Layout) -> str:
+    """SHA-256 of everything the pages are rendered from; docstrings of the library included."""
+    book, skipped = layout.root / "book", {"_build", "__pycache__"}
+    files = [layout.root / "_toc.yml", *Path(__file__).parent.glob("*.py")]
+    for path in book.rglob("*"):
+        parts = path.relative_to(book).parts
+        if path.is_file() and not any(part.startswith(".") or part in skipped for part in parts):
+            files.append(path)
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def report(faults: Sequence[str], site: Path, strict: bool) -> None:
+    """Print the faults of the built pages.
+
+    Raises:
+        BookError: there is one and ``strict`` is set.
+    """
+    print("\n".join(faults) if faults else "Links: every link and anchor resolves", flush=True)
+    if faults and strict:
+        (site.parent / ".key").unlink(missing_ok=True)  # so that the next build looks again
+        raise BookError(f"the built pages have {len(faults)} faults, listed above")
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

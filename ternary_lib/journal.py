@@ -1,0 +1,228 @@
+"""A run's memory on disk: each epoch evaluated, appended to the history and saved; the record at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ternary_lib import checkpoint, records
+from ternary_lib.config import Config, ConfigError, config_from_mapping, config_hash, dump_config
+from ternary_lib.control import Controls
+from ternary_lib.data import split_indices
+from ternary_lib.evaluation import PATHWAYS, evaluate_epoch, evaluate_final
+from ternary_lib.machine import final_threads, training_device
+from ternary_lib.model import TernaryVAE
+
+History = dict[str, list]
+
+
+@dataclass
+class Run:
+    """A finished run: its model at the last epoch, its history (a column a name, an entry an epoch) and its record."""
+
+    config: Config
+    run_dir: Path
+    model: TernaryVAE
+    history: History
+    record: dict[str, Any]
+    epochs_trained_now: int  # 0: a finished run was loaded
+
+    def describe(self) -> str:
+        """One line that says whether this run was trained now or loaded, when and for how long."""
+        total, minutes = len(self.history["epoch"]), self.record["seconds"]["total"] / 60
+        what = f"{self.record['name']}, seed {self.record['seed']}, {total} epochs"
+        if self.epochs_trained_now == total:
+            return f"Trained just now: {what} in {minutes:.1f} minutes."
+        if self.epochs_trained_now:
+            return f"Resumed and finished just now ({self.epochs_trained_now} epochs of it): {what}, {minutes:.1f} minutes in all."
+        return f"Loaded, not trained now: {what}, trained on {self.record['started'][:10]} in {minutes:.1f} minutes."
+
+
+def open_run(config: Config, run_dir: Path, resume: bool) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The checkpoint to go on from, or None for a fresh start."""
+    last = run_dir / "last.safetensors"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if not last.is_file():
+            checkpoint.write_atomically(run_dir / "config.yaml", dump_config(config).encode())
+            return None
+    except OSError as error:
+        raise ConfigError(f"{run_dir}: cannot be written ({error.strerror})") from None
+    if not resume:
+        raise ConfigError(f"{run_dir}: already holds a run; resume it (--resume) or choose another directory")
+    tensors, meta = checkpoint.load(last)
+    theirs = config_from_mapping(meta["config"], origin=str(last))
+    if config_hash(theirs) != config_hash(config):
+        raise ConfigError(f"{run_dir}: holds a run of another configuration ({_first_difference(theirs, config)})")
+    if meta["source_hash"] != records.source_hash():
+        raise ConfigError(f"{run_dir}: holds a run made by other code; choose another directory")
+    return tensors, meta
+
+
+def _first_difference(theirs: Config, ours: Config) -> str:
+    def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield from leaves(inner, f"{prefix}{key}.")
+        else:
+            yield prefix[:-1], value
+
+    left, right = dict(leaves(theirs.model_dump(mode="json"))), dict(leaves(ours.model_dump(mode="json")))
+    key = next(k for k in (*left, *right) if k != "name" and left.get(k) != right.get(k))
+    return f"{key} is {left.get(key)} there and {right.get(key)} here"
+
+
+class Journal:
+    """The run's memory: evaluates each epoch's snapshot, appends it to the history and saves, in one background thread."""
+
+    def __init__(self, config: Config, run_dir: Path) -> None:
+        self.config = config
+        self.run_dir = run_dir
+        self.model = TernaryVAE(config.model).to(training_device())  # a copy of its own: training goes on meanwhile
+        self.split = split_indices(config.data)
+        self.history: History = {}
+        self.last_row: dict[str, Any] = {}
+        self.untrained: dict[str, Any] = {}
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.seconds = {"total": 0.0, "evaluate": 0.0}
+        self._clock = time.monotonic()
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Take up the history and the clocks of an interrupted run."""
+        self.history = read_history(tensors)
+        self.untrained, self.started, self.seconds = meta["untrained"], meta["started"], meta["seconds"]
+
+    def close_epoch(self, snapshot: dict[str, Tensor], controls: Controls, means: dict[str, float]) -> None:
+        """Evaluate, append a row, save ``last`` and, where they are due, ``best`` and the numbered checkpoint."""
+        began = time.monotonic()
+        last = controls.epoch + 1 == self.config.schedules.total_epochs
+        load_weights(self.model, snapshot)
+        draws = self.config.evaluation.final_draws if last else None
+        measured = evaluate_epoch(self.model, self.config, controls, self.split, draws)
+        row = asdict(controls) | {f"train.{name}": value for name, value in means.items()} | measured
+        self.last_row = row
+        extra = f".{self.config.evaluation.final_draws}"
+        kept = {k: v for k, v in row.items() if not k.endswith(extra) or self.config.evaluation.budgets[-1] == draws}
+        for name, value in kept.items():
+            self.history.setdefault(name, []).append(value)
+        self.seconds["evaluate"] += time.monotonic() - began
+        self._save(snapshot, controls.epoch, last)
+
+    def finish(self, epochs_now: int) -> Run:
+        """Measure what needs many draws, write ``record.json`` and return the run."""
+        torch.set_num_threads(final_threads())
+        began = time.monotonic()
+        epoch = self.history["epoch"][-1]
+        if not self.last_row:  # interrupted between the last checkpoint and the record
+            self.last_row = self._evaluate_last_again()
+        final = evaluate_final(self.model, self.config, epoch)
+        for name in PATHWAYS:
+            own = {k[2:]: v for k, v in self.last_row.items() if k.startswith(f"{name}.")}
+            final[name] = own | final[name]
+        self.seconds["evaluate"] += time.monotonic() - began
+        self._tick()
+        record = self._record(final)
+        records.write_json(self.run_dir / "record.json", record)
+        return Run(self.config, self.run_dir, self.model, self.history, record, epochs_now)
+
+    def _evaluate_last_again(self) -> dict[str, Any]:
+        tensors, _ = checkpoint.load(self.run_dir / "last.safetensors")
+        load_weights(self.model, tensors)
+        controls = last_controls(self.history)
+        return evaluate_epoch(self.model, self.config, controls, self.split, self.config.evaluation.final_draws)
+
+    def _save(self, snapshot: dict[str, Tensor], epoch: int, last: bool) -> None:
+        self._tick()
+        tensors = snapshot | {
+            f"history/{name}": torch.tensor(values, dtype=torch.float64 if isinstance(values[0], float) else torch.int64)
+            for name, values in self.history.items()
+        }
+        meta = {
+            "epoch": epoch + 1,
+            "config": self.config.model_dump(mode="json"),
+            "source_hash": records.source_hash(),
+            "started": self.started,
+            "seconds": self.seconds,
+            "untrained": self.untrained,
+        }
+        losses = self.history["validation.total"]
+        if losses[-1] == min(losses) and losses.count(losses[-1]) == 1:
+            checkpoint.save(self.run_dir / "best.safetensors", tensors, meta)
+        if (epoch + 1) % self.config.training.checkpoint_every == 0 or last:
+            checkpoint.save(self.run_dir / f"epoch_{epoch + 1:04d}.safetensors", tensors, meta)
+        checkpoint.save(self.run_dir / "last.safetensors", tensors, meta)  # last of all: it says what is finished
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.seconds["total"] += now - self._clock
+        self._clock = now
+
+    def _record(self, final: dict[str, Any]) -> dict[str, Any]:
+        losses = self.history["validation.total"]
+        best = min(range(len(losses)), key=losses.__getitem__)
+        return {
+            "name": self.config.name,
+            "seed": self.config.seed,
+            "config_hash": config_hash(self.config),
+            "source_hash": records.source_hash(),
+            "weights_sha256": weights_hash(self.model),
+            "library_commit": records.library_commit(),
+            "versions": records.versions(),
+            "device": str(training_device()),
+            "hardware": records.hardware(),
+            "started": self.started,
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "best_validation_loss": losses[best],
+            "best_epoch": self.history["epoch"][best],
+            "config": self.config.model_dump(mode="json"),
+            "untrained": self.untrained,
+            "final": final,
+            "history": self.history,
+        }
+
+
+def load_run(run_dir: str | Path) -> Run:
+    """A finished run, from its ``record.json`` and ``last.safetensors``."""
+    run_dir = Path(run_dir)
+    record = records.read_json(run_dir / "record.json")
+    tensors, meta = checkpoint.load(run_dir / "last.safetensors")
+    config = config_from_mapping(meta["config"], origin=str(run_dir / "last.safetensors"))
+    model = TernaryVAE(config.model)
+    load_weights(model, tensors)
+    return Run(config, run_dir, model, read_history(tensors), record, 0)
+
+
+def load_weights(model: TernaryVAE, tensors: dict[str, Tensor]) -> None:
+    """Copy ``model/…`` tensors into the model; CheckpointError, one line, where names or shapes do not fit."""
+    state = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise checkpoint.CheckpointError(f"weights do not fit the configuration: {reason}") from None
+
+
+def read_history(tensors: dict[str, Tensor]) -> History:
+    """The history columns of a checkpoint."""
+    return {name.removeprefix("history/"): t.tolist() for name, t in tensors.items() if name.startswith("history/")}
+
+
+def last_controls(history: History) -> Controls:
+    """The controls of the last epoch in a history."""
+    return Controls(**{name: history[name][-1] for name in Controls.__dataclass_fields__})
+
+
+def weights_hash(model: TernaryVAE) -> str:
+    """SHA-256 of all weights, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

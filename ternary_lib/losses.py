@@ -1,0 +1,147 @@
+"""Loss terms as pure functions, in nats; ``total_loss`` alone weighs and sums them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from ternary_lib.config import LossConfig
+from ternary_lib.model import DualOutput
+
+
+class LossBreakdown(NamedTuple):
+    """Every term of one batch, each a scalar in nats (``repulsion_b`` is a mean of kernels in [0, 1])."""
+
+    total: Float[Tensor, ""]
+    loss_a: Float[Tensor, ""]
+    loss_b: Float[Tensor, ""]
+    ce_a: Float[Tensor, ""]
+    kl_a: Float[Tensor, ""]
+    ce_b: Float[Tensor, ""]
+    kl_b: Float[Tensor, ""]
+    output_entropy_b: Float[Tensor, ""]
+    repulsion_b: Float[Tensor, ""]
+    alignment: Float[Tensor, ""]
+    latent_entropy_a: Float[Tensor, ""]
+    latent_entropy_b: Float[Tensor, ""]
+
+
+def cross_entropy(logits: Float[Tensor, "batch 9 3"], classes: Int[Tensor, "batch 9"]) -> Float[Tensor, ""]:
+    """CE = -1/N Σ_i Σ_j log p(x_ij | z_i): summed over positions, mean over the batch, in nats.
+
+    Args:
+        logits: unnormalised log-probabilities of -1, 0, +1.
+        classes: the true values plus one, in {0, 1, 2}.
+
+    Example:
+        >>> round(cross_entropy(torch.zeros(4, 9, 3), torch.zeros(4, 9, dtype=torch.long)).item(), 4)  # 9 ln 3
+        9.8875
+    """
+    # [n, 9, 3] -> [9n, 3]: one flat softmax over the values
+    return functional.cross_entropy(logits.reshape(-1, 3), classes.reshape(-1), reduction="sum") / len(logits)
+
+
+def kl_divergence(
+    mu: Float[Tensor, "batch latent"], logvar: Float[Tensor, "batch latent"], free_bits: float = 0.0
+) -> Float[Tensor, ""]:
+    """KL(q ‖ N(0, I)) = -½ Σ_d (1 + log σ² - μ² - σ²): summed over dimensions, mean over the batch, in nats.
+
+    Args:
+        mu: posterior means.
+        logvar: posterior log-variances.
+        free_bits: nats per dimension (batch mean) below which nothing is charged (Kingma et al. 2016).
+    """
+    per_dimension = 0.5 * (mu.square() + logvar.exp() - logvar - 1).mean(0)
+    if free_bits:
+        per_dimension = per_dimension.clamp(min=free_bits)
+    return per_dimension.sum()
+
+
+def output_entropy(logits: Float[Tensor, "batch 9 3"]) -> Float[Tensor, ""]:
+    """H_output = -Σ_j Σ_k p̄_jk log p̄_jk with p̄ the batch-mean output distribution: at most 9 ln 3 nats."""
+    return _entropy(logits.softmax(-1).mean(0)).sum()
+
+
+def repulsion(z: Float[Tensor, "batch latent"], sigma: float = 0.5, form: str = "gaussian") -> Float[Tensor, ""]:
+    """L_rep = 1/N² Σ_ij exp(-‖z_i - z_j‖²/(2σ²)), the constant diagonal included: in [1/N, 1].
+
+    ``form="off_diagonal"`` is the public implementation's: mean of exp(-‖z_i - z_j‖²/σ²) over i ≠ j, in [0, 1].
+    """
+    squared = z.square().sum(1)
+    distances = (squared[:, None] + squared[None, :] - 2 * z @ z.T).clamp(min=0)  # [n, n]
+    n = len(z)
+    if form == "gaussian":
+        return torch.exp(distances / (-2 * sigma**2)).mean()
+    off_diagonal = torch.exp(distances / -(sigma**2)).sum() - n
+    return off_diagonal / max(1, n * (n - 1))
+
+
+def latent_entropy(
+    z: Float[Tensor, "batch latent"], bins: int = 50, limit: float = 3.0, form: str = "soft"
+) -> Float[Tensor, ""]:
+    """H(z) = -Σ p log p of a histogram on [-limit, limit], mean over dimensions, in nats: in [0, ln bins].
+
+    ``soft`` shares each sample linearly between the two nearest bin centres, so that a gradient passes;
+    ``hard`` counts it in its bin and has none. Samples outside count in the end bins.
+    """
+    position = (z.T + limit) * (bins / (2 * limit))  # [latent, n], in bins from the left edge
+    if form == "hard":
+        index = position.detach().floor().clamp(0, bins - 1).long()
+        counts = z.new_zeros(z.shape[1], bins).scatter_add(1, index, torch.ones_like(position))
+    else:
+        centred = (position - 0.5).clamp(0, bins - 1)  # in bins from the first centre
+        index = centred.detach().floor().clamp(max=bins - 2).long()
+        right = centred - index
+        counts = z.new_zeros(z.shape[1], bins).scatter_add(1, index, 1 - right).scatter_add(1, index + 1, right)
+    return _entropy(counts / len(z)).mean()
+
+
+def entropy_alignment(entropy_a: Float[Tensor, ""], entropy_b: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """L_align = |H(z_A) - H(z_B)|, in nats."""
+    return (entropy_a - entropy_b).abs()
+
+
+def total_loss(
+    output: DualOutput,
+    classes: Int[Tensor, "batch 9"],
+    betas: tuple[float, float],
+    lambdas: Float[Tensor, "3"],
+    scales: tuple[Tensor | float, Tensor | float] = (1.0, 1.0),
+    config: LossConfig | None = None,
+) -> LossBreakdown:
+    """L_total = λ₁·g_A·L_A + λ₂·g_B·L_B + λ₃·L_align.
+
+    L_A = CE_A + β_A·KL_A; L_B = CE_B + β_B·KL_B - α_ent·H_output + α_rep·L_rep.
+    Source: *Mathematical Foundations*, section "Complete Loss Decomposition".
+
+    Args:
+        output: both pathways' outputs for the batch.
+        classes: the operations plus one, in {0, 1, 2}.
+        betas: β_A, β_B.
+        lambdas: λ₁, λ₂, λ₃; where they require a gradient they stay in the graph.
+        scales: g_A, g_B, taken as constants.
+        config: α_ent, α_rep and the forms of the terms; None for the defaults.
+    """
+    config = config or LossConfig()
+    a, b = output
+    ce_a, ce_b = cross_entropy(a.logits, classes), cross_entropy(b.logits, classes)
+    kl_a = kl_divergence(a.mu, a.logvar, config.free_bits)
+    kl_b = kl_divergence(b.mu, b.logvar, config.free_bits)
+    h_output = output_entropy(b.logits)
+    rep = repulsion(b.z, config.repulsion_sigma, config.repulsion)
+    histogram = (config.latent_bins, config.latent_range, config.latent_entropy)
+    h_a, h_b = latent_entropy(a.z, *histogram), latent_entropy(b.z, *histogram)
+    align = entropy_alignment(h_a, h_b)
+    loss_a = ce_a + betas[0] * kl_a
+    loss_b = ce_b + betas[1] * kl_b - config.output_entropy_weight * h_output + config.repulsion_weight * rep
+    total = lambdas[0] * scales[0] * loss_a + lambdas[1] * scales[1] * loss_b + lambdas[2] * align
+    return LossBreakdown(total, loss_a, loss_b, ce_a, kl_a, ce_b, kl_b, h_output, rep, align, h_a, h_b)
+
+
+def _entropy(p: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
+    # The clamp keeps the gradient finite where p = 0: an infinite one times a clamped sample's zero would be NaN.
+    return -(p * p.clamp(min=1e-12).log()).sum(-1)

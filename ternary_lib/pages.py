@@ -1,0 +1,178 @@
+"""What a build writes for the hand-written pages: values for the `value` role, the headline figure, the build's record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ternary_lib import records
+from ternary_lib.chapters import PACKAGES, Chapter, Layout, size_parameters, write_if_changed
+from ternary_lib.config import ConfigError, config_from_mapping, load_config
+
+BOOK_PACKAGES = (*PACKAGES, "jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "nbconvert")
+
+
+def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
+    """Write values.json, headline.html, chapters.md and build.md into the generated folder.
+
+    They are functions of the executed chapters, the run's record and the checkout alone: building twice writes the same.
+    """
+    record = find_record(layout, size)
+    values = {"build": build_record(size, chapters), "headline": headline(record), "run": record}
+    values["run"] = {key: value for key, value in record.items() if key != "history"}
+    write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
+    write_if_changed(layout.generated / "build.md", build_page(values))
+
+
+def find_record(layout: Layout, size: str) -> dict[str, Any]:
+    """The record of the run that this size's chapters are about; empty where the parameters name no configuration."""
+    parameters = size_parameters(layout, size, "03_training")
+    if "config" not in parameters:
+        return {}
+    overrides = parameters.get("overrides", {}) | ({"seed": parameters["seed"]} if "seed" in parameters else {})
+    config = load_config(parameters["config"], overrides)
+    folder = Path(parameters.get("run_dir") or records.default_run_dir(config))
+    if not (folder / "record.json").is_file():
+        raise ConfigError(f"{folder}: the run that the chapters are about is not there; build again without editing the library meanwhile")
+    return records.read_json(folder / "record.json")
+
+
+def build_record(size: str, chapters: Sequence[Chapter]) -> dict[str, Any]:
+    """Commit, versions, hardware and seconds of this build."""
+    return {
+        "size": size,
+        "commit": records.library_commit() or "not a git checkout",
+        "hardware": records.hardware(),
+        "versions": {"python": records.versions()["python"], **_versions()},
+        "chapters": [asdict(chapter) for chapter in chapters],
+        "seconds": round(sum(chapter.seconds for chapter in chapters), 1),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {package: version(package) for package in BOOK_PACKAGES}
+
+
+def headline(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The first page's numbers: coverage at the largest budget that every epoch is measured at, beside what it means."""
+    if not record:
+        return {}
+    from ternary_lib.coverage import efficiency, uniform_coverage
+    from ternary_lib.operations import NUM_OPERATIONS
+
+    history, budget = record["history"], record["config"]["evaluation"]["budgets"][-1]
+    found: dict[str, Any] = {
+        "epochs": len(history["epoch"]),
+        "budget": budget,
+        "uniform": uniform_coverage(budget),
+        "parameters": 168_770,
+        "minutes": record["seconds"]["total"] / 60,
+        "best_validation_loss": record["best_validation_loss"],
+        "best_epoch": record["best_epoch"],
+    }
+    for name in ("a", "b"):
+        counts = history[f"{name}.coverage.argmax.{budget}"]
+        final, untrained = record["final"][name], record["untrained"][name]
+        found[name] = {
+            "found": counts[-1],
+            "coverage": counts[-1] / NUM_OPERATIONS,
+            "best": max(counts) / NUM_OPERATIONS,
+            "best_epoch": history["epoch"][counts.index(max(counts))],
+            "complete_epochs": counts.count(NUM_OPERATIONS),
+            "expectation": final[f"coverage.expectation.{budget}"] / NUM_OPERATIONS,
+            "untrained": untrained[f"coverage.argmax.{budget}"] / NUM_OPERATIONS,
+            "untrained_categorical": untrained[f"coverage.categorical.{budget}"] / NUM_OPERATIONS,
+            "efficiency": efficiency(counts[-1] / NUM_OPERATIONS, budget),
+            "exact": final["exact_all"],
+            "best_exact": max(history[f"{name}.exact_all"]),
+        }
+    both = zip(*(history[f"{name}.coverage.argmax.{budget}"] for name in ("a", "b")), strict=True)
+    found["both_complete_epochs"] = sum(1 for pair in both if min(pair) == NUM_OPERATIONS)
+    return found
+
+
+def headline_figure(record: Mapping[str, Any]) -> str:
+    """The first page's figure: what each pathway misses, and how much it still reconstructs alone, epoch by epoch."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from ternary_lib.coverage import uniform_coverage
+    from ternary_lib.figures import COLOURS, LINES, figure_html, shade_phases, style
+    from ternary_lib.operations import NUM_OPERATIONS
+
+    style()
+    config = config_from_mapping(record["config"])
+    history, budget = record["history"], config.evaluation.budgets[-1]
+    data = {"epoch": history["epoch"]}
+    figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(5.8, 4.6))
+    for name in ("a", "b"):
+        missed = [100 * (1 - count / NUM_OPERATIONS) for count in history[f"{name}.coverage.argmax.{budget}"]]
+        exact = [100 * value for value in history[f"{name}.exact_all"]]
+        data |= {f"missed_{name}_percent": missed, f"exact_{name}_percent": exact}
+        look = {"color": COLOURS[name], "linestyle": LINES[name], "label": f"pathway {name.upper()}"}
+        top.plot(history["epoch"], [max(value, 100 / NUM_OPERATIONS / 2) for value in missed], **look)
+        bottom.plot(history["epoch"], exact, **look)
+    limit = 100 * (1 - uniform_coverage(budget))
+    top.axhline(limit, color=COLOURS["uniform"], linestyle=LINES["uniform"], label="uniform generator")
+    top.set(yscale="log", ylabel="operations missed (%)", title=f"Missed among {budget:,} draws")
+    bottom.set(xlabel="epoch", ylabel="operations (%)", ylim=(-3, 103), title="Reconstructed exactly by each pathway alone")
+    shade_phases(top, config)
+    shade_phases(bottom, config, names=False)
+    top.legend()
+    page = figure_html(figure, "headline", _headline_caption(budget), _headline_alt(headline(record)), data)
+    plt.close(figure)
+    return page + "\n"
+
+
+def _headline_caption(budget: int) -> str:
+    return (
+        "The run behind this book, epoch by epoch; the four training phases are shaded. Above: operations that never appear among "
+        f"{budget:,} argmax-decoded prior draws (none missed is drawn at half an operation), beside the expectation of a uniform "
+        "generator. Below: operations that a pathway decodes exactly from its own code."
+    )
+
+
+def _headline_alt(values: Mapping[str, Any]) -> str:
+    parts = [
+        f"pathway {name.upper()} ends at {values[name]['coverage']:.2%} coverage, after a best of {values[name]['best']:.2%} "
+        f"in epoch {values[name]['best_epoch']}, and reconstructs {values[name]['exact']:.1%} alone"
+        for name in ("a", "b")
+    ]
+    return "Two curves over epochs in each of two panels: " + "; ".join(parts) + "."
+
+
+def build_page(values: Mapping[str, Any]) -> str:
+    """The tables of the page 'How this book was made', in Markdown."""
+    build, run = values["build"], values["run"]
+    machine = build["hardware"]
+    lines = ["## This build", ""]
+    rows = [("size", build["size"]), ("commit", f"`{build['commit']}`"), ("processor", f"{machine['cpu']}, {machine['cores']} cores")]
+    lines += _table(("what", "value"), [*rows, ("system", machine["system"])])
+    lines += ["## Seconds per chapter", ""]
+    rows = [(f"`{c['name']}`", f"{c['seconds']:.1f}", c["finished"], _parameters(c["parameters"])) for c in build["chapters"]]
+    lines += _table(("chapter", "seconds", "executed", "parameters"), [*rows, ("all", f"{build['seconds']:.1f}", "", "")])
+    if run:
+        hashes = [("configuration", run["config_hash"]), ("training code", run["source_hash"]), ("weights", run["weights_sha256"])]
+        rows = [("run", f"{run['name']}, seed {run['seed']}"), ("started", run["started"]), ("device", run["device"])]
+        rows += [(f"seconds, {key}", f"{value:.1f}") for key, value in run["seconds"].items()]
+        rows += [("commit", f"`{run['library_commit'] or 'not a git checkout'}`"), *((f"SHA-256 of {k}", f"`{v}`") for k, v in hashes)]
+        lines += ["## The run", "", *_table(("what", "value"), rows)]
+    lines += ["## Versions", "", *_table(("package", "version"), list(build["versions"].items()))]
+    return "\n".join(lines)
+
+
+def _parameters(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}: {value}`" for key, value in values.items()) or "defaults"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads), *lines, ""]

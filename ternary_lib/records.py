@@ -1,0 +1,120 @@
+"""Run records and provenance: what was run, by which code, on what, and what came out."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ternary_lib.checkpoint import write_atomically
+from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_hash
+
+# What a run's numbers are made by. Everything else may change without making a run stale.
+TRAINING_MODULES = (
+    "operations", "randomness", "data", "schedules", "model", "losses", "statenet", "control", "hypergradient",
+    "coverage", "evaluation", "journal", "machine", "training",
+)  # fmt: skip
+PACKAGES = ("torch", "numpy", "pydantic", "safetensors")
+
+
+def source_hash() -> str:
+    """SHA-256 of the modules that make a run's numbers, comments and docstrings left out."""
+    digest = hashlib.sha256()
+    for name in TRAINING_MODULES:
+        tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a run's numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def run_key(config: Config) -> str:
+    """Ten hex digits of everything a run's numbers depend on: configuration, code, torch's version."""
+    text = "|".join((config_hash(config), source_hash(), versions()["torch"].split("+")[0]))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def results_dir() -> Path:
+    """Where committed records lie: $TERNARY_RESULTS, or results/ under the project's root."""
+    return Path(os.environ.get("TERNARY_RESULTS") or PROJECT_ROOT / "results")
+
+
+def default_run_dir(config: Config) -> Path:
+    """runs/<name>-seed<seed>-<key> under the project's root: the same work finds its own earlier run, other work never."""
+    return PROJECT_ROOT / "runs" / f"{config.name}-seed{config.seed}-{run_key(config)}"
+
+
+def library_commit() -> str | None:
+    """The checkout's commit, with ``+changes`` where files differ from it; None outside a checkout."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """The machine, in the words a reader needs to judge a time by."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"cpu": model, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically, one top-level key a line and a history column a line, so that a diff can be read."""
+    write_atomically(path, (_layout(value) + "\n").encode())
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object; ConfigError, one line, where there is none."""
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such record") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not readable as JSON: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected a JSON object")
+    return value
+
+
+def load_record(name: str) -> dict[str, Any]:
+    """A committed run record, ``results/runs/<name>.json``."""
+    return read_json(results_dir() / "runs" / f"{name}.json")
+
+
+def _git(*arguments: str) -> str:
+    command = ("git", "-C", str(PROJECT_ROOT), *arguments)
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def _layout(value: Any, depth: int = 2, indent: str = "") -> str:
+    if depth and isinstance(value, Mapping) and value:
+        inner = indent + " "
+        rows = [f"{inner}{json.dumps(k)}: {_layout(v, depth - 1, inner)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    return json.dumps(value, ensure_ascii=False)

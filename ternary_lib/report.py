@@ -1,0 +1,123 @@
+"""Words and tables that carry measured values into a page: `say`, `table` and the `colophon` at a chapter's end."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def display_html(page: str, plain: str) -> None:
+    """Display one HTML output, with its words for readers that show no HTML."""
+    from IPython.display import display
+
+    display({"text/html": page, "text/plain": plain}, raw=True)
+
+
+def say(text: str, **values: Any) -> None:
+    """Display Markdown with measured values filled in: `say("{n:,} epochs", n=400)`. Braces of formulas are doubled."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(text.format(**values)))
+
+
+def _cell(value: Any) -> tuple[str, bool]:
+    """Give a table cell's HTML and whether it is a number."""
+    if hasattr(value, "_repr_html_"):
+        return value._repr_html_(), False
+    if value is None:
+        return "—", False
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return (
+            '<span role="img" aria-label="yes">✓</span>' if value else '<strong role="img" aria-label="no">✗</strong>'
+        ), False
+    if isinstance(value, float) or hasattr(value, "dtype"):
+        value = format(float(value), ".4g")
+    text = str(value)
+    return html.escape(text), bool(
+        re.fullmatch(r"[-+−±≈<>≤≥]?\s*[\d.,\s]+(?:e[-+]?\d+)?(?:\s*(?:±|/)\s*[\d.,]+)?\s*[%×]?", text)
+    )
+
+
+def table_html(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] | Mapping[str, str] | None = None,
+    caption: str | None = None,
+) -> str:
+    """Give the HTML that `table` displays."""
+    keys = list(columns) if columns else list(dict.fromkeys(key for row in rows for key in row))
+    heads = columns if isinstance(columns, Mapping) else {key: key for key in keys}
+    body, numeric = [], {key: True for key in keys}
+    for row in rows:
+        cells = []
+        for key in keys:
+            text, number = _cell(row.get(key))
+            numeric[key] = numeric[key] and (number or text == "—")
+            cells.append((key, text))
+        body.append(cells)
+    side = {key: f' style="text-align:{"right" if numeric[key] else "left"}"' for key in keys}
+    head = "".join(f'<th scope="col"{side[key]}>{html.escape(str(heads[key]))}</th>' for key in keys)
+    lines = "".join("<tr>" + "".join(f"<td{side[key]}>{text}</td>" for key, text in cells) + "</tr>" for cells in body)
+    title = f'<caption style="caption-side:top;text-align:left">{caption}</caption>' if caption else ""
+    return (
+        '<div class="ternary-table" style="overflow-x:auto;max-width:100%">'
+        f'<table class="dataframe" style="margin:0">{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] | Mapping[str, str] | None = None,
+    caption: str | None = None,
+) -> None:
+    """Display rows as a table that scrolls sideways in its own box on a phone.
+
+    `columns` picks and orders keys (a mapping also renames them). Text is escaped, except in objects with
+    `_repr_html_`; True and False are shown as ✓ and ✗, None as a dash; a column of numbers is set flush right.
+    `caption` may hold HTML.
+    """
+    keys = list(columns) if columns else list(dict.fromkeys(key for row in rows for key in row))
+    plain = "\n".join(" | ".join(str(row.get(key)) for key in keys) for row in rows)
+    display_html(table_html(rows, columns, caption), " | ".join(keys) + "\n" + plain)
+
+
+def colophon_rows(cfg: Any, run: Any = None, seconds: float | None = None) -> list[dict[str, str]]:
+    """List what this page was made with, as rows of `what` and `value`."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from ternary_lib import config as config_module
+
+    rows = {"Python": platform.python_version()}
+    for package in ("torch", "numpy", "matplotlib", "seaborn", "ipywidgets", "papermill"):
+        try:
+            rows[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    rows |= {
+        "platform": f"{platform.system()} {platform.machine()}",
+        "configuration": f"{cfg.name}, {config_module.config_hash(cfg)[:12]}",
+    }
+    record = run.record if run is not None else {}
+    named = {
+        "library_commit": "library commit",
+        "source_hash": "source hash",
+        "device": "device",
+        "threads": "threads",
+        "started": "run started",
+    }
+    rows |= {label: str(record[key]) for key, label in named.items() if record.get(key)}
+    if record.get("weights_sha256"):
+        rows["weights SHA-256"] = record["weights_sha256"]
+    if record.get("seconds"):
+        rows["seconds of the run"] = ", ".join(f"{key} {value:.1f}" for key, value in record["seconds"].items())
+    if seconds is not None:
+        rows["seconds of this page"] = f"{seconds:.1f}"
+    return [{"what": key, "value": value} for key, value in rows.items()]
+
+
+def colophon(cfg: Any, run: Any = None, seconds: float | None = None) -> None:
+    """Display versions, configuration, device and timing of this page and of the run it read."""
+    table(colophon_rows(cfg, run, seconds), {"what": "", "value": "made with"})

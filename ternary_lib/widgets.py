@@ -1,0 +1,288 @@
+"""The schedule explorer: sliders over τ and ρ, in two forms that draw the same curves from `ternary_lib.schedules`.
+
+`schedule_explorer` needs a running kernel and changes every number; `schedule_frames` needs none: its drawings are
+computed beforehand and the page's own scripts pick one as a slider moves.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+import yaml
+from ipywidgets.widgets.widget_string import HTMLStyle
+
+from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, load_config
+from ternary_lib.explorer_svg import GATES, curves, gate_ratios, rho_panel, round_up, tau_panel
+
+MARK = "# Written by the schedule explorer."  # first line of its files; a file without it is never overwritten
+
+
+def _named(name: str) -> dict[str, Any]:
+    """Label a control; without a tooltip the widget would show the word "null"."""
+    return {"description": name, "tooltip": name, "style": {"description_width": "11em"}}
+
+
+def measured_ratios(cfg: Config, record: Any) -> list[float] | None:
+    """Give the `grad_ratio` column of a run or a record of as many epochs as `cfg` has; None where there is none."""
+    history = getattr(record, "history", None) or (record.get("history") if isinstance(record, Mapping) else None) or {}
+    ratios = history.get("grad_ratio")
+    return list(ratios) if ratios is not None and len(ratios) == cfg.schedules.total_epochs else None
+
+
+def difference(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the keys of `values` that differ from `base`, section by section.
+
+    >>> difference({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 0}, "d": 3})
+    {'a': {'c': 2}}
+    """
+    changed = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
+            value = difference(value, base[key])
+            if value:
+                changed[key] = value
+        elif value != base.get(key):
+            changed[key] = value
+    return changed
+
+
+def write_schedule(cfg: Config, folder: Path | str | None = None) -> tuple[Path, Path]:
+    """Write `cfg` as a configuration and, for papermill, a parameter file that names it; give both paths.
+
+    The configuration holds what differs from the library's defaults and is read back before this returns. `folder` is
+    the project's `configs/` where it is left out. Raises ConfigError where a file not of its making is in the way.
+    """
+    folder = Path(folder) if folder is not None else PROJECT_ROOT / "configs"
+    target, parameters = folder / f"{cfg.name}.yaml", folder / "papermill" / f"{cfg.name}.yaml"
+    for path in (target, parameters):
+        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+            raise ConfigError(
+                f"{path.name}: a file of that name exists and was not written by the explorer: choose another name"
+            )
+    changed = {"name": cfg.name, **difference(cfg.model_dump(mode="json"), Config().model_dump(mode="json"))}
+    inside = target.resolve().is_relative_to(PROJECT_ROOT)
+    named = target.resolve().relative_to(PROJECT_ROOT).as_posix() if inside else str(target.resolve())
+    parameters.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in ((target, changed), (parameters, {"config": named, "seed": cfg.seed})):
+        path.write_text(f"{MARK}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}", encoding="utf-8")
+    if load_config(target) != cfg:
+        raise ConfigError(f"{target.name}: does not read back to the schedule shown")
+    return target, parameters
+
+
+# ---------------------------------------------------------------------------------------- the live form, for a kernel
+
+# dotted key below `schedules`, name, lowest, highest, step
+CONTROLS = {
+    "Temperature of pathway A": (
+        ("tau_a.start", "τ_A start", 0.1, 2.0, 0.05),
+        ("tau_a.end", "τ_A end", 0.05, 2.0, 0.05),
+        ("tau_a.amplitude", "τ_A amplitude (× base)", 0.0, 1.0, 0.05),
+        ("tau_a.boost", "τ_A boost in phase 4", 0.0, 1.5, 0.05),
+        ("tau_a.period", "τ_A period (epochs)", 2.0, 100.0, 1.0),
+    ),
+    "Temperature of pathway B": (
+        ("tau_b.start", "τ_B start", 0.1, 2.0, 0.05),
+        ("tau_b.end", "τ_B end", 0.05, 2.0, 0.05),
+        ("tau_b.lag", "τ_B lag (epochs)", 0.0, 100.0, 1.0),
+        ("tau_b.boost", "τ_B level in phase 4", 0.05, 1.5, 0.05),
+    ),
+    "Permeability": (
+        ("rho.start", "ρ start", 0.0, 1.0, 0.05),
+        ("rho.consolidated", "ρ consolidated", 0.0, 1.0, 0.05),
+        ("rho.final", "ρ final", 0.0, 1.0, 0.05),
+        ("rho.ramp_epochs", "ρ ramp (open epochs)", 1.0, 200.0, 1.0),
+    ),
+}
+
+
+class ScheduleExplorer(w.VBox):
+    """Sliders over the schedules of `cfg`: `controls` by key, the drawing in `plot`, one line of news in `message`."""
+
+    def __init__(self, cfg: Config, record: Any = None, folder: Path | str | None = None) -> None:
+        """Build the controls at the values of `cfg`; `record` lends its measured gradient ratios to the gate."""
+        self.base, self.folder, self.measured = cfg, folder, measured_ratios(cfg, record)
+        self.ghost = curves(cfg.schedules, gate_ratios("always open", cfg.schedules))
+        self.controls, groups = self._sliders()
+        self.gate = w.ToggleButtons(options=_gates(self.measured), **_named("Gate in phase 3"))
+        policies = (("hold ρ", "hold"), ("fall back", "fall_back"))
+        self.policy = w.ToggleButtons(options=policies, value=cfg.schedules.rho.gate, **_named("When closed"))
+        self.name = w.Text(value="my_schedule", **_named("Name"))
+        self.save = w.Button(description="Write YAML", icon="save", tooltip="Write these schedules as a configuration")
+        self.reset = w.Button(description="Reset", icon="undo", tooltip=f"Go back to {cfg.name}")
+        self.plot, self.message = w.HTML(), w.HTML()
+        tabs = w.Accordion(
+            children=[w.VBox(group) for group in groups.values()], titles=tuple(groups), selected_index=0
+        )
+        buttons = w.HBox([self.name, self.save, self.reset], layout={"flex_flow": "row wrap"})
+        super().__init__([self.plot, self.gate, self.policy, tabs, buttons, self.message])
+        self.add_class("ternary-explorer")
+        for control in (*self.controls.values(), self.gate, self.policy):
+            control.observe(self._redraw, "value")
+        self.save.on_click(self._write)
+        self.reset.on_click(self._restore)
+        self._redraw()
+
+    def _sliders(self) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+        schedules, wide = self.base.schedules, w.Layout(width="98%", max_width="40rem")
+        controls, groups = {}, {}
+        for title, rows in CONTROLS.items():
+            groups[title] = []
+            for key, name, low, high, step in rows:
+                section, field = key.split(".")
+                value = float(getattr(getattr(schedules, section), field))
+                limits = {"min": min(low, value), "max": max(high, value), "step": step}
+                look = _named(name) | {"layout": wide, "readout_format": ".2f" if step < 1 else ".0f"}
+                controls[key] = w.FloatSlider(value, **limits, **look)
+                groups[title].append(controls[key])
+        groups["Phase boundaries"] = []
+        for k, value in enumerate(schedules.phases):
+            limits = {"min": 0, "max": max(schedules.total_epochs, *schedules.phases)}
+            slider = w.IntSlider(value, **limits, **_named(f"Phase {k + 2} starts at"), layout=wide)
+            controls[f"phases.{k}"] = slider
+            groups["Phase boundaries"].append(slider)
+        return controls, groups
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the controls spell; raises ConfigError, one line, where they make none."""
+        name = self.name.value.strip()
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+            raise ConfigError(f"name {name!r}: use letters, digits, points, hyphens and underscores")
+        return self._spell(name)
+
+    def _spell(self, name: str) -> Config:
+        data = self.base.model_dump(mode="json")
+        data["name"] = name
+        schedules = data["schedules"]
+        for key, control in self.controls.items():
+            section, field = key.split(".")
+            if section == "phases":
+                schedules["phases"][int(field)] = control.value
+            else:
+                kept = schedules[section][field]  # an untouched slider must not disturb the last bits of a number
+                schedules[section][field] = kept if float(kept) == control.value else round(control.value, 6)
+        schedules["rho"]["gate"] = self.policy.value
+        return config_from_mapping(data, origin="not a schedule")
+
+    def _redraw(self, _change: Any = None) -> None:
+        try:
+            schedules = self._spell(self.base.name).schedules
+            now = curves(schedules, gate_ratios(self.gate.value, schedules, self.measured))
+        except ValueError as error:
+            self._say(str(error), wrong=True)
+            return
+        top = round_up(max(*now["tau_a"], *now["tau_b"], *self.ghost["tau_a"], *self.ghost["tau_b"]))
+        tau = tau_panel(now, self.ghost, schedules, self.base.name, top)
+        self.plot.value = tau + rho_panel(now, self.ghost, schedules, self.base.name, self.gate.value)
+        self._say("")
+
+    def _write(self, _button: Any = None) -> None:
+        try:
+            target, parameters = write_schedule(self.config, self.folder)
+        except (ConfigError, OSError) as error:
+            self._say(str(error), wrong=True)
+            return
+        name = self.config.name
+        commands = (
+            f"python -m ternary_lib train --config {_shown(target)} --run-dir runs/{name}",
+            f"papermill notebooks/03_training.ipynb {name}.ipynb -f {_shown(parameters)}",
+        )
+        lines = "".join(f"<pre>{html.escape(line)}</pre>" for line in commands)
+        self.message.value = (
+            f'<div role="status">Written: <code>{html.escape(_shown(target))}</code>. Use it with{lines}</div>'
+        )
+
+    def _restore(self, _button: Any = None) -> None:
+        schedules = self.base.schedules
+        for key, control in self.controls.items():
+            section, field = key.split(".")
+            values = getattr(schedules, section)
+            control.value = values[int(field)] if section == "phases" else float(getattr(values, field))
+        self.policy.value, self.gate.index = schedules.rho.gate, 0
+
+    def _say(self, words: str, wrong: bool = False) -> None:
+        role = "alert" if wrong else "status"
+        self.message.value = f'<div role="{role}">{"⚠ " if wrong and words else ""}{html.escape(words)}</div>'
+
+
+def schedule_explorer(cfg: Config, record: Any = None, folder: Path | str | None = None) -> ScheduleExplorer:
+    """Make the live explorer over the schedules of `cfg`; `record` (a run or its record) adds the gate as measured."""
+    return ScheduleExplorer(cfg, record, folder)
+
+
+def _shown(path: Path) -> str:
+    path = path.resolve()
+    return path.relative_to(PROJECT_ROOT).as_posix() if path.is_relative_to(PROJECT_ROOT) else str(path)
+
+
+def _gates(measured: Sequence[float] | None) -> tuple[str, ...]:
+    return GATES if measured is not None else GATES[:2]
+
+
+# ----------------------------------------------------------------------------------- the static form, for a page alone
+
+
+def _grid(value: float) -> list[float]:
+    """Eleven levels from 0 to 1, and `value` among them."""
+    return sorted({round(k / 10, 1) for k in range(11)} | {value})
+
+
+def _levels(name: str, values: Sequence[float], now: float) -> w.SelectionSlider:
+    options = [(f"{value:g}", k) for k, value in enumerate(values)]
+    layout = w.Layout(width="98%", max_width="40rem")
+    return w.SelectionSlider(options=options, index=values.index(now), layout=layout, **_named(name))
+
+
+def _varied(cfg: Config, section: str, field: str, value: float) -> Any:
+    data = cfg.model_dump(mode="json")
+    data["schedules"][section][field] = value
+    return config_from_mapping(data).schedules
+
+
+def _tau_frames(cfg: Config, boosts: Sequence[float]) -> list[str]:
+    ratios = gate_ratios("always open", cfg.schedules)
+    ghost = curves(cfg.schedules, ratios)
+    varied = [_varied(cfg, "tau_a", "boost", boost) for boost in boosts]
+    lines = [curves(schedules, ratios) for schedules in varied]
+    top = round_up(max(max(*c["tau_a"], *c["tau_b"]) for c in lines))
+    return [tau_panel(c, ghost, s, cfg.name, top) for s, c in zip(varied, lines, strict=True)]
+
+
+def _rho_frames(cfg: Config, finals: Sequence[float], gate: str, measured: Sequence[float] | None) -> list[str]:
+    ghost = curves(cfg.schedules, gate_ratios("always open", cfg.schedules))
+    varied = [_varied(cfg, "rho", "final", final) for final in finals]
+    ratios = gate_ratios(gate, cfg.schedules, measured)
+    return [rho_panel(curves(schedules, ratios), ghost, schedules, cfg.name, gate) for schedules in varied]
+
+
+def schedule_frames(cfg: Config, record: Any = None) -> w.VBox:
+    """Make the explorer for a page without a kernel: three controls over drawings computed now.
+
+    τ and ρ stand in separate panels, so their frames add instead of multiplying. The boost of τ_A picks a drawing of
+    the temperatures; the final level of ρ and the gate pick one of the permeability. The gate as measured is offered
+    where `record` (a run or its record) measured as many epochs as `cfg` has.
+    """
+    measured = measured_ratios(cfg, record)
+    boosts, finals = _grid(cfg.schedules.tau_a.boost), _grid(cfg.schedules.rho.final)
+    boost = _levels("τ_A boost in phase 4", boosts, cfg.schedules.tau_a.boost)
+    final = _levels("ρ final level", finals, cfg.schedules.rho.final)
+    gate = w.ToggleButtons(options=_gates(measured), **_named("Gate in phase 3"))
+    wide = w.Layout(width="98%")
+    shared = {"layout": wide, "style": HTMLStyle()}  # one model for all frames keeps the page small
+
+    def stack(frames: Sequence[str], slider: w.SelectionSlider) -> w.Stack:
+        made = w.Stack([w.HTML(frame, **shared) for frame in frames], selected_index=slider.index, layout=wide)
+        w.jslink((slider, "index"), (made, "selected_index"))
+        return made
+
+    of_gate = [stack(_rho_frames(cfg, finals, name, measured), final) for name in _gates(measured)]
+    gates = w.Stack(of_gate, selected_index=0, layout=wide)
+    w.jslink((gate, "index"), (gates, "selected_index"))
+    frames = w.VBox([boost, stack(_tau_frames(cfg, boosts), boost), final, gate, gates])
+    return frames.add_class("ternary-explorer")
