@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ternary_lib.chapters import SIZES, Chapter, Layout, execute_chapters, publish_chapters, write_if_changed
-from ternary_lib.config import ConfigError
 from ternary_lib.links import check_site
 from ternary_lib.notebooks import NotebookError, list_notebooks
-from ternary_lib.vendor import VendorError, vendor
+
+if TYPE_CHECKING:  # loaded when a book is built, not for `ternary --help`
+    from ternary_lib.chapters import Chapter, Layout
+
+SIZES = ("production", "fast", "smoke")
 
 FOOTER = """\
 :::{admonition} Take this chapter with you
@@ -41,6 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """``ternary book``: 0 built, 1 a chapter or the build failed; ConfigError for a mistake of the caller's."""
+    from ternary_lib.chapters import Layout
+
     layout = Layout()
     try:
         print(build(layout, args.size, Path(args.output) if args.output else layout.root / "book", args.only, args.strict))
@@ -57,6 +62,8 @@ def build(layout: Layout, size: str, output: Path, only: Sequence[str] = (), str
         NotebookError: a chapter failed; nothing of it is in the book.
         BookError: the build failed or, where ``strict``, its pages have faults.
     """
+    from ternary_lib.chapters import execute_chapters
+
     started = time.monotonic()
     chapters = execute_chapters(layout, size, only)
     executed = {chapter.name for chapter in chapters}
@@ -73,6 +80,8 @@ def build(layout: Layout, size: str, output: Path, only: Sequence[str] = (), str
 
 
 def _vendor(folder: Path) -> tuple[bool, str]:
+    from ternary_lib.vendor import VendorError, vendor
+
     try:
         if vendor(folder):
             print("Fetched MathJax, RequireJS and the widget manager for reading offline", flush=True)
@@ -88,6 +97,7 @@ def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Pat
     """
     import yaml
 
+    from ternary_lib.chapters import publish_chapters, write_if_changed
     from ternary_lib.downloads import make_downloads
     from ternary_lib.pages import write_pages
 
@@ -95,9 +105,12 @@ def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Pat
     make_downloads(layout, scripts / "mathjax" / "es5" / "tex-svg.js" if scripts else None)
     write_pages(layout, size, chapters)
     settings = yaml.safe_load((layout.root / "_config.yml").read_text(encoding="utf-8"))
+    sphinx = settings.get("sphinx", {})
+    for name, folder in sphinx.get("local_extensions", {}).items():  # these are looked for beside the file itself
+        sphinx["local_extensions"][name] = str(layout.root / folder)
     if scripts is None:
         for key in VENDORED_SETTINGS:
-            settings.get("sphinx", {}).get("config", {}).pop(key, None)
+            sphinx.get("config", {}).pop(key, None)
     write_if_changed(layout.generated / "_config.yml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
@@ -113,8 +126,8 @@ def render(layout: Layout, output: Path, strict: bool) -> bool:
         return False
     stamp.unlink(missing_ok=True)
     print("Pages: rendering …", flush=True)
-    command = [sys.executable, "-m", "jupyter_book", "build", str(layout.root), "--path-output", str(output)]
-    command += ["--config", str(layout.generated / "_config.yml"), "-n", "--keep-going", "-q", *(["-W"] if strict else [])]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(layout.root)]
+    command += ["--path-output", str(output), "--config", str(layout.generated / "_config.yml"), "-n", "--keep-going", "-q", *(["-W"] if strict else [])]
     done = subprocess.run(command, cwd=layout.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
     if done.returncode:

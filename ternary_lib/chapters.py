@@ -18,7 +18,6 @@ from ternary_lib import notebooks
 from ternary_lib.config import PROJECT_ROOT, ConfigError
 from ternary_lib.records import read_json, write_json
 
-SIZES = ("production", "fast", "smoke")
 # Modules that make pages, not results: a change there re-executes nothing.
 BUILD_MODULES = {"__main__", "book", "chapters", "cli", "downloads", "links", "notebooks", "pages", "terminal", "vendor"}
 PACKAGES = ("torch", "numpy", "matplotlib", "seaborn", "ipywidgets", "pydantic", "papermill", "nbclient", "ipykernel")

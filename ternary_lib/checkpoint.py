@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from ternary_lib.files import write_atomically
+from ternary_lib.strict_yaml import InputError
+
 FORMAT = "ternary-vae-checkpoint-1"
 MAX_BYTES = 256 * 2**20  # a full checkpoint is about 3 MB
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint that is missing, damaged or not ours; the message is one line."""
 
 
@@ -49,18 +51,3 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from None
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file beside ``path``, flush it to disk, then rename it into place."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

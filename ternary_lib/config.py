@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,8 +12,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ternary_lib.strict_yaml import ConfigError, InputError, nearest, one_line, parse_yaml, read_yaml
+
+__all__ = ["Config", "ConfigError", "InputError", "config_hash", "dump_config", "load_config", "parse_yaml"]
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-MAX_FILE_BYTES = 1_000_000  # a configuration is a few kB; anything larger is a mistake or an attack
 NUM_OPERATIONS = 3**9
 
 Positive = Annotated[float, Field(gt=0)]
@@ -24,10 +25,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 EpochIndex = Annotated[int, Field(ge=0)]
 Bounds = tuple[NonNegative, NonNegative]
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is one line naming the key and what was expected."""
 
 
 class Section(BaseModel):
@@ -260,7 +257,7 @@ def config_from_mapping(data: Mapping[str, Any], origin: str = "configuration") 
     except ValidationError as error:
         raise ConfigError(f"{origin}: {_describe(error)}") from None
     except (TypeError, ValueError) as error:  # a date, a set: YAML can spell what JSON cannot
-        raise ConfigError(f"{origin}: {_one_line(error)}") from None
+        raise ConfigError(f"{origin}: {one_line(error)}") from None
 
 
 def find_config(path: str | Path) -> Path:
@@ -269,7 +266,7 @@ def find_config(path: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     known = sorted(str(p.relative_to(PROJECT_ROOT)) for p in (PROJECT_ROOT / "configs").glob("*.yaml"))
-    raise ConfigError(f"{path}: no such configuration file{_nearest(str(path), known)}")
+    raise ConfigError(f"{path}: no such configuration file{nearest(str(path), known)}")
 
 
 def config_hash(config: Config) -> str:
@@ -283,38 +280,11 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def parse_yaml(text: str) -> Any:
-    """Parse YAML safely: no objects, no aliases, no repeated keys, and 1e-3 is a number."""
-    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, made stricter
-
-
-class _StrictLoader(yaml.SafeLoader):
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not accepted")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if not isinstance(key, str):
-                raise yaml.YAMLError(f"key {key!r} must be text")
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} is given twice")
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 reads 1e-3 as text; YAML 1.2 and every reader expect a number.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
-
-
 def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     path = path.resolve()
     if path in seen:
         raise ConfigError(f"{path.name}: extends itself")
-    data = _read_yaml(path)
+    data = read_yaml(path)
     base = data.pop("extends", None)
     if base is None:
         return data
@@ -322,22 +292,6 @@ def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path.name}: extends: expected a file name")
     base_path = path.parent / base
     return _merge(_read_with_bases(base_path if base_path.is_file() else find_config(base), (*seen, path)), data)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a configuration")
-        data = parse_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path}: not readable as YAML: {_one_line(error)}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
-    return data
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
@@ -365,10 +319,10 @@ def _describe(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         parent = _section_at(first["loc"][:-1])
         known = list(parent.model_fields) if parent else []
-        return f"{key}: unknown key{_nearest(str(first['loc'][-1]), known)}"
+        return f"{key}: unknown key{nearest(str(first['loc'][-1]), known)}"
     message = first["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(first["input"], dict) else f", got {json.dumps(first['input'], default=str)[:60]}"
-    return _one_line(f"{key}: {message[0].lower()}{message[1:]}{shown}")
+    return one_line(f"{key}: {message[0].lower()}{message[1:]}{shown}")
 
 
 def _section_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
@@ -380,14 +334,3 @@ def _section_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
         if section is None:
             return None
     return section
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f" (did you mean {close[0]!r}?)"
-    return f" (known: {', '.join(known)})" if known else ""
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())[:300]

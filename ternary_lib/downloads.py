@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 from ternary_lib.chapters import Layout, write_if_changed
 
@@ -25,6 +26,7 @@ table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2rem
 img,svg{max-width:100%}figure{margin:1em 0}.jp-InputPrompt,.jp-OutputPrompt,.jp-Collapser{display:none}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#16181b}a{color:#8ab4f8}}
 """
+WIDGET = "application/vnd.jupyter.widget-view+json"
 MATHJAX = "https://cdn.jsdelivr.net/npm/mathjax@3.2.2/es5/tex-svg.js"
 
 
@@ -77,14 +79,27 @@ def make_downloads(layout: Layout, mathjax: Path | None) -> list[str]:
         notebook.cells = [c for c in notebook.cells if c.get("id") != "downloads"]
         script, _ = PythonExporter().from_notebook_node(notebook)
         write_if_changed(layout.generated / f"{path.stem}.py", script)
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                cell.source = plain_markdown(cell.source)
+        _stand_alone(notebook)
         body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
         write_if_changed(layout.generated / f"{path.stem}.html", _page(path.stem, body, mathjax))
         names.append(path.stem)
     write_if_changed(layout.generated / "downloads.md", "\n".join(["| chapter | to take away |", "| --- | --- |", *map(_row, names), ""]))
     return names
+
+
+def _stand_alone(notebook: Any) -> None:
+    """Turn what needs Sphinx or a widget manager into plain Markdown."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = plain_markdown(cell.source)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if WIDGET in data:
+                data.clear()
+                data["text/markdown"] = "*An interactive control stands here in the book and in the running notebook.*"
+            elif "text/markdown" in data:
+                data["text/markdown"] = plain_markdown(data["text/markdown"])
 
 
 def _row(name: str) -> str:

@@ -109,8 +109,8 @@ class Journal:
         measured = evaluate_epoch(self.model, self.config, controls, self.split, draws)
         row = asdict(controls) | {f"train.{name}": value for name, value in means.items()} | measured
         self.last_row = row
-        extra = f".{self.config.evaluation.final_draws}"
-        kept = {k: v for k, v in row.items() if not k.endswith(extra) or self.config.evaluation.budgets[-1] == draws}
+        only_once = set() if self.config.evaluation.final_draws in self.config.evaluation.budgets else {str(draws)}
+        kept = {name: value for name, value in row.items() if name.rsplit(".", 1)[-1] not in only_once}
         for name, value in kept.items():
             self.history.setdefault(name, []).append(value)
         self.seconds["evaluate"] += time.monotonic() - began

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import io
 import os
 import shutil
@@ -20,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ternary_lib.config import PROJECT_ROOT, ConfigError, load_config, parse_yaml
-from ternary_lib.terminal import Relay
+from ternary_lib.strict_yaml import ConfigError, nearest, one_line, parse_yaml, read_yaml
+from ternary_lib.terminal import Relay, shown_progress
 
-FOLDER = PROJECT_ROOT / "notebooks"
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 
 
 class NotebookError(RuntimeError):
@@ -59,7 +58,7 @@ def find_notebook(name: str, folder: Path = FOLDER) -> Path:
         return matches[0]
     if matches:
         raise ConfigError(f"notebook {name!r} is ambiguous: {', '.join(p.stem for p in matches)}")
-    raise ConfigError(f"notebook {name!r} does not exist{_nearest(stem, [p.stem for p in known])}")
+    raise ConfigError(f"notebook {name!r} does not exist{nearest(stem, [p.stem for p in known])}")
 
 
 def _names_of(path: Path) -> set[str]:
@@ -79,7 +78,7 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
     try:
         return _parse_assignments(cells[0]["source"])
     except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"{path.name}: the parameters cell holds more than literal assignments: {_one_line(error)}") from None
+        raise ConfigError(f"{path.name}: the parameters cell holds more than literal assignments: {one_line(error)}") from None
 
 
 def _cells(path: Path) -> list[Any]:
@@ -88,7 +87,7 @@ def _cells(path: Path) -> list[Any]:
     try:
         return nbformat.read(path, as_version=4).cells
     except (OSError, ValueError, AttributeError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise ConfigError(f"{path}: not a notebook: {_one_line(error)}") from None
+        raise ConfigError(f"{path}: not a notebook: {one_line(error)}") from None
 
 
 def _parse_assignments(source: str) -> dict[str, Parameter]:
@@ -116,7 +115,7 @@ def check_parameters(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     known = read_parameters(path)
     for name, value in values.items():
         if name not in known:
-            raise ConfigError(f"{path.stem}: unknown parameter {name!r}{_nearest(name, list(known))}")
+            raise ConfigError(f"{path.stem}: unknown parameter {name!r}{nearest(name, list(known))}")
         default = known[name].default
         if not _same_kind(default, value):
             hint = f"; quote it to mean text: -p {name} '\"{value}\"'" if isinstance(default, str) and _is_number(value) else ""
@@ -127,6 +126,8 @@ def check_parameters(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_config(path: Path, merged: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Read the configuration now: its faults are worth a line, not a kernel and a traceback."""
+    from ternary_lib.config import load_config
+
     if "config" in merged and given.keys() & {"config", "overrides", "seed"}:
         seed = {"seed": merged["seed"]} if "seed" in merged else {}
         try:
@@ -158,17 +159,6 @@ def _kind(value: Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(known)}" if known else ""
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())[:300]
-
-
 def execute(
     source: Path, output: Path, parameters: Mapping[str, Any], failed: Path | None = None, cwd: Path | None = None, stream: Any = None
 ) -> None:
@@ -186,7 +176,9 @@ def execute(
     try:
         part = running / output.name
         try:
-            _papermill(source, part, parameters, cwd, stream or Relay(sys.stdout))
+            relay = stream or Relay(sys.stdout)
+            with shown_progress(relay):
+                _papermill(source, part, parameters, cwd, relay)
         except Exception as error:  # papermill, nbclient, jupyter_client and zmq each raise their own
             output.unlink(missing_ok=True)
             kept = _keep_failed(part, failed)
@@ -201,10 +193,8 @@ def _papermill(source: Path, output: Path, parameters: Mapping[str, Any], cwd: P
     import warnings
 
     import papermill
-    from traitlets.config import Config
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    sockets = Config({"KernelManager": {"transport": "ipc"}}) if os.name == "posix" else Config()  # private to this user, unlike TCP
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the kernel's own warnings still reach the notebook
         papermill.execute_notebook(
@@ -215,7 +205,7 @@ def _papermill(source: Path, output: Path, parameters: Mapping[str, Any], cwd: P
             progress_bar=False,
             stdout_file=stream,
             stderr_file=stream,
-            config=sockets,
+            extra_arguments=["--Application.log_level=50"],  # the kernel's own chatter; what cells print is relayed
         )
 
 
@@ -231,9 +221,9 @@ def _describe_failure(error: Exception) -> str:
     from papermill.exceptions import PapermillExecutionError
 
     if not isinstance(error, PapermillExecutionError):
-        return f"stopped: {type(error).__name__}: {_one_line(error)}"
+        return f"stopped: {type(error).__name__}: {one_line(error)}"
     first = next((line.strip() for line in error.source.splitlines() if line.strip()), "")
-    return f"cell {error.cell_index} ({first[:60]}) raised {error.ename}: {_one_line(error.evalue)}"
+    return f"cell {error.cell_index} ({first[:60]}) raised {error.ename}: {one_line(error.evalue)}"
 
 
 def _shown(path: Path) -> str:
@@ -285,24 +275,15 @@ def collect_parameters(files: Iterable[str], texts: Iterable[str], pairs: Iterab
     """
     merged: dict[str, Any] = {}
     for file in files:
-        try:
-            merged.update(_mapping(Path(file).read_text(encoding="utf-8"), f"-f {file}"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"-f {file}: not readable: {_one_line(error)}") from None
+        merged.update(read_yaml(Path(file)))
     for text in texts:
-        merged.update(_mapping(text, "-y"))
+        value = _yaml(text, "-y")
+        if not isinstance(value, dict):
+            raise ConfigError(f"-y {text}: expected a mapping such as '{{seed: 7}}', got {_kind(value)}")
+        merged.update(value)
     for key, value in pairs:
         merged[key] = _yaml(value, f"-p {key}")
     return merged
-
-
-def _mapping(text: str, origin: str) -> dict[str, Any]:
-    value = _yaml(text, origin)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{origin}: expected a mapping of names to values, got {_kind(value)}")
-    return value
 
 
 def _yaml(text: str, origin: str) -> Any:
@@ -311,7 +292,7 @@ def _yaml(text: str, origin: str) -> Any:
     try:
         return parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{origin}: not readable as YAML: {_one_line(error)}") from None
+        raise ConfigError(f"{origin}: not readable as YAML: {one_line(error)}") from None
 
 
 def _listing(paths: list[Path]) -> str:

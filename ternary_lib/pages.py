@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from ternary_lib import records
 from ternary_lib.chapters import PACKAGES, Chapter, Layout, size_parameters, write_if_changed
-from ternary_lib.config import ConfigError, config_from_mapping, load_config
+from ternary_lib.config import ConfigError, config_from_mapping, config_hash, load_config
 
 BOOK_PACKAGES = (*PACKAGES, "jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "nbconvert")
 
@@ -36,9 +37,13 @@ def find_record(layout: Layout, size: str) -> dict[str, Any]:
     overrides = parameters.get("overrides", {}) | ({"seed": parameters["seed"]} if "seed" in parameters else {})
     config = load_config(parameters["config"], overrides)
     folder = Path(parameters.get("run_dir") or records.default_run_dir(config))
-    if not (folder / "record.json").is_file():
-        raise ConfigError(f"{folder}: the run that the chapters are about is not there; build again without editing the library meanwhile")
-    return records.read_json(folder / "record.json")
+    kept = layout.store(size) / "record.json"  # outlives runs/, as the executed chapters do
+    if (folder / "record.json").is_file():
+        shutil.copyfile(folder / "record.json", kept)
+    found = records.read_json(kept) if kept.is_file() else {}
+    if (found.get("config_hash"), found.get("source_hash")) != (config_hash(config), records.source_hash()):
+        raise ConfigError(f"{folder}: the run that the chapters are about is not there; build again, the library left alone meanwhile")
+    return found
 
 
 def build_record(size: str, chapters: Sequence[Chapter]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ternary_lib.checkpoint import write_atomically
 from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_hash
+from ternary_lib.files import write_atomically
 
 # What a run's numbers are made by. Everything else may change without making a run stale.
 TRAINING_MODULES = (

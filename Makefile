@@ -1,0 +1,69 @@
+# Ternary VAE v5.5, the book. Needs Python 3.11 to 3.13, make and git; everything else goes into .venv/.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+    "$$p" -c "$(SUPPORTED)" >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+RUN := $(VENV)/bin/python
+TERNARY := $(RUN) -m ternary_lib
+INSTALL := $(RUN) -m pip install --disable-pip-version-check --constraint requirements.lock
+STAMP := $(VENV)/.installed
+BROWSER_STAMP := $(VENV)/.installed-browser
+JOBS ?= 2
+SITE ?= book/_build/html
+RECORDS := ternary_v5_5 ternary_v5_5_published
+
+.PHONY: help book book-smoke test check check-pages results notebook-strip lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml requirements.lock
+	@"$(PYTHON)" -c "$(SUPPORTED)" 2>/dev/null || { \
+	    echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or run: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(RUN) -m pip --version >/dev/null 2>&1 || { echo "Making $(VENV)/ with $(PYTHON)"; "$(PYTHON)" -m venv --clear $(VENV); }
+	@echo "Installing the pinned packages into $(VENV)/ (once; some minutes, mostly PyTorch)"
+	@$(INSTALL) --editable '.[book,test]'
+	@touch $@
+
+$(BROWSER_STAMP): $(STAMP)
+	@$(INSTALL) --quiet '.[browser]' --editable .
+	@touch $@
+
+book: $(STAMP) ## environment, every chapter executed at production size, HTML book at book/_build/html/index.html
+	@$(TERNARY) book --size production --strict
+
+book-smoke: $(STAMP) ## the same book at smoke size (minutes), in runs/book-smoke/_build/html
+	@$(TERNARY) book --size smoke --strict --output runs/book-smoke
+
+test: $(STAMP) ## environment, unit tests, doctests and every notebook executed (pytest --nbmake)
+	@$(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup
+
+check: $(STAMP) ## check every link, anchor and leftover of the built pages (SITE=book/_build/html)
+	@$(RUN) -m ternary_lib.links $(SITE)
+
+check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
+	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser
+
+results: $(STAMP) ## re-create the committed run records in results/runs/ (two 400-epoch runs)
+	@mkdir -p results/runs
+	@for name in $(RECORDS); do \
+	    $(TERNARY) train --config configs/$$name.yaml --run-dir runs/results/$$name --resume || exit $$?; \
+	    cp runs/results/$$name/record.json results/runs/$${name}_seed42.json || exit $$?; \
+	done
+
+notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
+	@$(RUN) -m nbstripout --keep-id notebooks/*.ipynb
+
+lock: ## resolve the pins of pyproject.toml anew into requirements.lock
+	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --disable-pip-version-check '.[book,test,browser,npm]'
+	@{ echo "# Every package of the environment, exactly; used as pip constraints. Made by 'make lock' from pyproject.toml."; \
+	   .venv-lock/bin/python -m pip freeze --exclude ternary-vae-book | sed 's/+cpu$$//'; } > requirements.lock
+	@rm -rf .venv-lock build
+
+clean: ## remove everything that was built: the book, executed notebooks, the environment (runs/ stays)
+	@rm -rf _build book/_build book/notebooks book/generated book/_static/vendor $(VENV) .venv-lock .pytest_cache *.egg-info
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

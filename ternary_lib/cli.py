@@ -1,0 +1,165 @@
+"""The command line: ``ternary`` or ``python -m ternary_lib``. Bad input gets one line and exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ternary_lib import __version__
+
+DESCRIPTION = "Ternary VAE v5.5: train the system, measure it, run the notebooks, build the book."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    from ternary_lib.strict_yaml import InputError
+
+    args = build_parser().parse_args(arguments)
+    try:
+        return args.run(args)
+    except InputError as error:
+        return _fail(error, 2)
+    except KeyboardInterrupt:
+        return _fail(f"interrupted{_resume_hint(args)}", 130)
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        return _fail(error, 1)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; nothing heavy is imported before one runs."""
+    from ternary_lib import book, notebooks
+
+    parser = argparse.ArgumentParser(prog="ternary", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"ternary {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary, configure, run in (
+        ("train", "train one configuration, evaluating every epoch", _configure_train, _train),
+        ("evaluate", "measure a checkpoint: reconstruction, rate and distortion, coverage", _configure_evaluate, _evaluate),
+        ("notebook", "execute a notebook with checked parameters", notebooks.configure, notebooks.run),
+        ("book", "execute the chapters and build the HTML book", book.configure, book.run),
+    ):
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        configure(command)
+        command.set_defaults(run=run, command=name)
+    return parser
+
+
+def _configure_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, metavar="FILE", help="configuration, e.g. configs/ternary_v5_5.yaml")
+    parser.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<name>-seed<seed>-<key>)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the run directory, if there is one")
+    parser.add_argument("--seed", type=int, metavar="N", help="another seed than the configuration's")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one number, e.g. schedules.tau_a.boost=0.4; may be repeated")
+    parser.add_argument("--quiet", action="store_true", help="no line of progress")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from ternary_lib.config import load_config
+
+    overrides = dict(_override(text) for text in args.set)
+    if args.seed is not None:
+        overrides["seed"] = args.seed
+    config = load_config(args.config, overrides)
+
+    from ternary_lib import records, training
+
+    args.run_dir = Path(args.run_dir) if args.run_dir else records.default_run_dir(config)
+    try:
+        run = training.train(config, args.run_dir, resume=args.resume, progress=not args.quiet)
+    except training.TrainingError as error:
+        return _fail(error, 1)
+    if args.quiet or not run.epochs_trained_now:  # else the line of progress has ended with it
+        print(run.describe())
+    print(f"Record: {args.run_dir / 'record.json'}")
+    return 0
+
+
+def _override(text: str) -> tuple[str, Any]:
+    from ternary_lib.config import ConfigError, parse_yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE")
+    try:
+        return key, parse_yaml(value)
+    except Exception as error:  # any YAML fault, named in one line
+        raise ConfigError(f"--set {text}: {' '.join(str(error).split())}") from None
+
+
+def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="e.g. runs/…/last.safetensors")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    row = _measure(Path(args.checkpoint))
+    print(json.dumps(row, indent=1) if args.json else _report(row))
+    return 0
+
+
+def _measure(path: Path) -> dict[str, Any]:
+    """The row of the checkpoint's last epoch, measured anew on the same random streams, so equal to what was recorded."""
+    from dataclasses import asdict
+
+    from ternary_lib import checkpoint, journal
+    from ternary_lib.config import config_from_mapping
+    from ternary_lib.data import split_indices
+    from ternary_lib.evaluation import evaluate_epoch
+    from ternary_lib.machine import training_device, training_settings
+    from ternary_lib.model import TernaryVAE
+
+    tensors, meta = checkpoint.load(path)
+    config = config_from_mapping(meta.get("config", {}), origin=str(path))
+    model = TernaryVAE(config.model).to(training_device())
+    try:
+        journal.load_weights(model, tensors)
+        controls = journal.last_controls(journal.read_history(tensors))
+    except (KeyError, IndexError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{path}: holds no complete history ({error})") from None
+    last = controls.epoch + 1 == config.schedules.total_epochs
+    draws = config.evaluation.final_draws if last else None
+    with training_settings(config):  # the threads of training: other numbers of them round differently
+        return asdict(controls) | evaluate_epoch(model, config, controls, split_indices(config.data), draws)
+
+
+def _report(row: dict[str, Any]) -> str:
+    from ternary_lib.coverage import MODES, efficiency, uniform_coverage
+    from ternary_lib.operations import NUM_OPERATIONS
+
+    lines = [f"epoch {row['epoch']}, phase {row['phase']}, ρ = {row['rho']:.3f}, validation loss {row['validation.total']:.4f}", ""]
+    lines += [f"{'':34}{'A':>10}{'B':>10}"]
+    for label, name, scale, form in (
+        ("exact reconstruction from μ, %", "exact_all", 100, "10.2f"),
+        ("  of the test set, %", "exact_test", 100, "10.2f"),
+        ("rate (KL), nats", "rate", 1, "10.3f"),
+        ("distortion (CE), nats", "distortion", 1, "10.3f"),
+        ("-ELBO, nats (limit 9.8875)", "neg_elbo", 1, "10.3f"),
+        ("active units of the latent", "active_units", 1, "10d"),
+    ):
+        if f"a.{name}" in row:
+            lines.append(f"{label:34}" + "".join(format(row[f"{p}.{name}"] * scale, form) for p in "ab"))
+    budgets = sorted({int(key.rsplit(".", 1)[1]) for key in row if key.startswith("a.coverage.")})
+    lines += ["", f"{'coverage, % (efficiency)':22}{'draws':>9}{'uniform':>10}{'A':>18}{'B':>18}"]
+    for mode in MODES:
+        for n in budgets:
+            found = [row[f"{p}.coverage.{mode}.{n}"] / NUM_OPERATIONS for p in "ab"]
+            cells = "".join(f"{100 * c:9.3f} ({efficiency(c, n):6.3f})" for c in found)
+            lines.append(f"{mode:22}{n:9,}{100 * uniform_coverage(n):10.3f}{cells}")
+    return "\n".join(lines)
+
+
+def _resume_hint(args: argparse.Namespace) -> str:
+    if args.command == "train" and args.run_dir:
+        return f"; go on with: ternary train --config {args.config} --run-dir {args.run_dir} --resume"
+    return ""
+
+
+def _fail(error: object, status: int) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

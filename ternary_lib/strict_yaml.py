@@ -1,0 +1,77 @@
+"""YAML as written by people and strangers: read safely, refused with one clear line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_FILE_BYTES = 1_000_000  # a configuration is a few kB; anything larger is a mistake or an attack
+
+
+class InputError(ValueError):
+    """Something given from outside cannot be used; the message is one line naming the fault and the fix."""
+
+
+class ConfigError(InputError):
+    """A configuration that cannot be used; the message is one line naming the key and what was expected."""
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML safely: no objects, no aliases, no repeated keys, and 1e-3 is a number."""
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, made stricter
+
+
+class _StrictLoader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not accepted")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"key {key!r} must be text")
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 reads 1e-3 as text; YAML 1.2 and every reader expect a number.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file that holds one mapping; ConfigError, one line, for anything else."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a configuration")
+        data = parse_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: not readable as YAML: {one_line(error)}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
+    return data
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The end of an error message: the known name closest to ``word``, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (known: {', '.join(known)})" if known else ""
+
+
+def one_line(message: object) -> str:
+    """``message`` with its line breaks gone, at most 300 characters."""
+    return " ".join(str(message).split())[:300]

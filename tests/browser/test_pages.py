@@ -1,0 +1,172 @@
+"""The built book in a real Chromium: errors, outside requests, phone width, and that what should move moves.
+
+Needs Debian's Chromium (or $CHROMIUM) and a built book ($TERNARY_SITE, default book/_build/html): `make check-pages`.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = (ROOT / os.environ.get("TERNARY_SITE", "book/_build/html")).resolve()
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if not {"_static", "_downloads"} & set(p.relative_to(SITE).parts))
+ALONE = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("_downloads/*/*.html"))
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def address():
+    """The site's address on this machine."""
+    assert (SITE / "index.html").is_file(), f"no built book in {SITE}"
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(SITE)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all tests."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page opened in a context of its own; notes console errors and requests that leave the book."""
+
+    def __init__(self, browser, address: str, viewport: dict) -> None:
+        self.context = browser.new_context(viewport=viewport)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.outside: list[str] = []
+        self.address = address
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on("response", lambda answer: self.errors.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.route("**/*", self._judge)
+
+    def _judge(self, route) -> None:
+        url = route.request.url
+        if url.startswith((self.address, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.outside.append(url)
+            route.abort()
+
+    def open(self, path: str):
+        """Open a page and wait until its mathematics is typeset."""
+        self.page.goto(f"{self.address}/{path}", wait_until="load")
+        if path == "index.html":  # it leads to the first page
+            self.page.wait_for_url("**/book/intro.html")
+            self.page.wait_for_load_state("load")
+        self.page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
+        return self.page
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open pages: visit(viewport) gives a Visit; its context is closed afterwards."""
+    opened = []
+
+    def start(viewport: dict = DESKTOP) -> Visit:
+        opened.append(Visit(browser, address, viewport))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.context.close()
+
+
+@pytest.mark.parametrize("path", PAGES + ALONE)
+def test_page_loads_clean_and_asks_nothing_from_outside(visit, path):
+    one = visit()
+    one.open(path)
+    assert one.outside == []
+    assert one.errors == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_phone_never_scrolls_sideways(visit, path):
+    page = visit(PHONE).open(path)
+    if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+        wide = page.evaluate(
+            "() => [...document.querySelectorAll('.bd-article *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+            ".slice(0, 5).map(e => e.tagName + '.' + e.className + ': ' + (e.innerText || '').slice(0, 40))"
+        )
+        raise AssertionError(f"{path} scrolls sideways; reaching out: {wide}")
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if p not in {"genindex.html", "search.html", "index.html"}])
+def test_mathematics_is_typeset(visit, path):
+    page = visit().open(path)
+    raw = page.evaluate("() => [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container')).map(e => e.innerText)")
+    assert raw == []
+    assert page.query_selector_all("mjx-merror, [data-mjx-error]") == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_headline_figure_can_be_read(visit, theme):
+    page = visit().open("book/intro.html")
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; document.documentElement.dataset.mode = theme; }", theme)
+    contrast = page.evaluate(
+        """() => {
+          const rgb = text => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+          const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                               return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+          const svg = document.querySelector('.ternary-figure svg');
+          let ground = svg;
+          while (ground && /rgba\\(0, 0, 0, 0\\)|transparent/.test(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
+          const a = light(rgb(getComputedStyle(svg).color));
+          const b = light(rgb(ground ? getComputedStyle(ground).backgroundColor : 'rgb(255, 255, 255)'));
+          return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        }"""
+    )
+    assert contrast > 4.5
+
+
+def test_explorer_moves(visit):
+    one = visit()
+    page = one.open("book/notebooks/04_phase_dynamics.html")
+    page.wait_for_selector(".widget-slider, .jupyter-widgets [role=slider]", timeout=20_000)
+    assert _moves(page), "moving the explorer's first slider changes nothing"
+    assert one.outside == []
+
+
+def _moves(page) -> bool:
+    picture = "() => [...document.querySelectorAll('.jupyter-widgets')].map(e => e.innerHTML).join('').replace(/(left|style|aria-value\\w+)=\"[^\"]*\"/g, '')"
+    page.wait_for_timeout(500)
+    before = page.evaluate(picture)
+    slider = page.query_selector(".jupyter-widgets .noUi-handle")
+    slider.focus()
+    for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):  # whichever way there is room
+        slider.press(key)
+        page.wait_for_timeout(300)
+        if page.evaluate(picture) != before:
+            return True
+    return False
+
+
+def test_search_finds_a_word(visit):
+    page = visit().open("search.html?q=ternary")
+    page.wait_for_selector("#search-results li", timeout=20_000)
+    assert page.query_selector_all("#search-results li a")

@@ -1,0 +1,87 @@
+"""The command line as a user meets it: help, bad input, clean output."""
+
+import time
+
+import pytest
+from micro import micro_arguments, ternary
+
+from ternary_lib.checkpoint import save
+
+
+def assert_one_clear_line(done, *words):
+    """Exit status 2, one line on stderr, no traceback, every word in it."""
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+    assert done.stdout == ""
+
+
+def test_help_lists_what_works_and_is_quick():
+    started = time.perf_counter()
+    done = ternary("--help")
+    assert done.returncode == 0
+    for name in ("train", "evaluate", "notebook", "book"):
+        assert f"    {name}" in done.stdout
+    for later in ("latent", "benchmark", "compare", "sweep"):
+        assert later not in done.stdout
+    assert time.perf_counter() - started < 10  # it must not load torch; a busy machine gets leeway
+
+
+def test_help_does_not_import_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, ternary_lib.cli as c; c.build_parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--config", "configs/smoek.yaml"], ["did you mean 'configs/smoke.yaml'"]),
+        (["train", "--config", "configs/smoke.yaml", "--set", "schedules.tau_a.perod=3"], ["schedules.tau_a.perod", "'period'"]),
+        (["train", "--config", "configs/smoke.yaml", "--set", "seed=x"], ["seed", "integer"]),
+        (["train", "--config", "configs/smoke.yaml", "--set", "seed"], ["KEY=VALUE"]),
+        (["train", "--config", "configs/smoke.yaml", "--set", "seed=[1"], ["--set seed=[1"]),
+        (["train", "--config", "README.md"], ["README.md"]),
+        (["evaluate", "--checkpoint", "nowhere.safetensors"], ["no such checkpoint"]),
+        (["evaluate", "--checkpoint", "README.md"], ["not a readable checkpoint"]),
+        (["notebook", "03_training", "-p", "sede", "1"], ["sede", "seed"]),
+    ],
+)
+def test_bad_input(arguments, words):
+    assert_one_clear_line(ternary(*arguments), *words)
+
+
+def test_bad_environment(tmp_path):
+    done = ternary(*micro_arguments("--run-dir", tmp_path / "run"), TERNARY_DEVICE="abacus")
+    assert_one_clear_line(done, "TERNARY_DEVICE=abacus")
+
+
+def test_hostile_checkpoints(tmp_path):
+    import pickle
+
+    import torch
+
+    (tmp_path / "pickle.safetensors").write_bytes(pickle.dumps({"model": [1, 2, 3]}))
+    (tmp_path / "cut.safetensors").write_bytes(b"\x00\x01")
+    save(tmp_path / "foreign.safetensors", {"model/x": torch.zeros(3)}, {"config": {}})
+    save(tmp_path / "no_config.safetensors", {}, {"hello": 1})
+    for name in ("pickle", "cut", "foreign", "no_config"):
+        assert_one_clear_line(ternary("evaluate", "--checkpoint", tmp_path / f"{name}.safetensors"), name)
+
+
+def test_unwritable_run_directory(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert_one_clear_line(ternary(*micro_arguments("--run-dir", tmp_path / "file" / "run")), "cannot be written")
+
+
+def test_output_of_training_is_one_clean_line(tmp_path):
+    done = ternary(*micro_arguments("--run-dir", tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("Trained just now: micro, seed 42, 4 epochs")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout.startswith("Record: ")

@@ -1,0 +1,186 @@
+"""Training as a whole: reproducible to the bit, resumable at any moment, honest about what it did."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from micro import ROOT, command, micro_arguments, micro_config, ternary
+
+from ternary_lib import checkpoint, journal, training
+from ternary_lib.config import ConfigError
+from ternary_lib.control import Controls
+from ternary_lib.journal import load_run
+from ternary_lib.training import Trainer, TrainingError, train
+
+TIMES = ("seconds", "started", "library_commit")
+
+
+def substance(record):
+    """A record without what may differ between two runs of the same work."""
+    return {key: value for key, value in record.items() if key not in TIMES}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """One uninterrupted run."""
+    return train(micro_config(), tmp_path_factory.mktemp("reference") / "run", progress=False)
+
+
+def test_two_processes_give_the_same_bits(reference, tmp_path):
+    done = ternary(*micro_arguments("--run-dir", tmp_path / "run", "--quiet"))
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert substance(record) == json.loads(json.dumps(substance(reference.record)))
+    assert record["weights_sha256"] == reference.record["weights_sha256"]
+
+
+def test_another_seed_gives_other_bits(reference, tmp_path):
+    other = train(micro_config(seed=43), tmp_path / "run", progress=False)
+    assert other.record["weights_sha256"] != reference.record["weights_sha256"]
+    assert other.history["train.total"] != reference.history["train.total"]
+
+
+@pytest.mark.parametrize("signal_kind", ["loss", "hypergradient", "none"])
+def test_interrupted_between_any_two_epochs_and_resumed_is_the_same(tmp_path, monkeypatch, signal_kind):
+    config = micro_config(statenet__signal=signal_kind)
+    whole = train(config, tmp_path / "whole", progress=False)
+    real = Trainer.train_epoch
+    for stop in (1, 2, 3):
+        with monkeypatch.context() as patched:
+            patched.setattr(Trainer, "train_epoch", lambda self, epoch, stop=stop: _stop_at(real, self, epoch, stop))
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path / f"stopped{stop}", progress=False)
+        resumed = train(config, tmp_path / f"stopped{stop}", resume=True, progress=False)
+        assert resumed.epochs_trained_now == 4 - stop
+        assert "Resumed" in resumed.describe()
+        assert substance(resumed.record) == substance(whole.record)
+
+
+def _stop_at(real, trainer, epoch, stop):
+    if epoch == stop:
+        raise KeyboardInterrupt
+    return real(trainer, epoch)
+
+
+def test_killed_at_random_moments_and_resumed_is_the_same(reference, tmp_path):
+    run_dir, kills, rng = tmp_path / "run", 0, random.Random(7)
+    for _ in range(12):
+        process = subprocess.Popen(
+            command(*micro_arguments("--run-dir", run_dir, "--resume", "--quiet")),
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + rng.uniform(3.0, 6.0)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors
+        assert not (run_dir / "record.json").exists() or json.loads((run_dir / "record.json").read_text())
+    final = train(micro_config(), run_dir, resume=True, progress=False)
+    assert kills > 0
+    assert substance(final.record) == substance(reference.record)
+
+
+def test_a_finished_run_is_loaded_and_says_so(reference):
+    again = train(micro_config(), reference.run_dir, resume=True, progress=False)
+    assert again.epochs_trained_now == 0
+    assert again.describe().startswith("Loaded, not trained now")
+    assert again.history == reference.history
+    x = torch.ones(1, 9)
+    with torch.inference_mode():
+        expected = reference.model(x, 0, 0, 0.5).b.logits
+        assert torch.equal(again.model(x, 0, 0, 0.5).b.logits, expected)
+
+
+def test_every_column_has_an_entry_an_epoch(reference):
+    assert {len(column) for column in reference.history.values()} == {4}
+    assert set(Controls.__dataclass_fields__) <= set(reference.history)
+    for name in ("train.total", "validation.total", "a.rate", "b.exact_test", "a.coverage.categorical.2000"):
+        assert all(math.isfinite(value) for value in reference.history[name])
+    assert "a.coverage.argmax.3000" not in reference.history  # the last epoch's own budget is in the record only
+    assert reference.record["final"]["a"]["coverage.argmax.3000"] == 19_683 - len(reference.record["final"]["a"]["missed"])
+    assert reference.record["untrained"]["b"]["coverage.argmax.3000"] > 0
+
+
+def test_a_last_budget_that_is_also_every_epochs_stays_in_the_history(tmp_path):
+    run = train(micro_config(evaluation__final_draws=2000, schedules__total_epochs=2), tmp_path / "run", progress=False)
+    assert len(run.history["a.coverage.argmax.2000"]) == 2
+
+
+def test_kept_checkpoints(reference):
+    names = {path.name for path in reference.run_dir.iterdir()}
+    assert {"last.safetensors", "best.safetensors", "epoch_0002.safetensors", "epoch_0004.safetensors", "record.json", "config.yaml"} == names
+    _, meta = checkpoint.load(reference.run_dir / "best.safetensors")
+    assert meta["epoch"] - 1 == reference.record["best_epoch"]
+    assert reference.record["best_validation_loss"] == min(reference.history["validation.total"])
+
+
+def test_refusals_are_one_line_and_touch_nothing(reference, tmp_path):
+    before = {path: path.read_bytes() for path in reference.run_dir.iterdir()}
+    with pytest.raises(ConfigError, match="already holds a run"):
+        train(micro_config(), reference.run_dir, progress=False)
+    with pytest.raises(ConfigError, match=r"schedules\.tau_a\.boost is 0\.5 there and 0\.4 here"):
+        train(micro_config(schedules__tau_a__boost=0.4), reference.run_dir, resume=True, progress=False)
+    assert before == {path: path.read_bytes() for path in reference.run_dir.iterdir()}
+
+
+def test_a_run_of_other_code_is_refused(reference, monkeypatch):
+    monkeypatch.setattr(journal.records, "source_hash", lambda: "0" * 64)
+    with pytest.raises(ConfigError, match="other code"):
+        train(micro_config(), reference.run_dir, resume=True, progress=False)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch):
+    real = Trainer._step
+
+    def broken(self, *arguments):
+        values = real(self, *arguments)
+        return values * math.nan if self.epoch == 2 else values
+
+    monkeypatch.setattr(Trainer, "_step", broken)
+    with pytest.raises(TrainingError, match="epoch 2: total is nan"):
+        train(micro_config(), tmp_path / "run", progress=False)
+    _, meta = checkpoint.load(tmp_path / "run" / "last.safetensors")
+    assert meta["epoch"] == 2
+
+
+def test_published_and_deterministic_configurations_train(tmp_path):
+    published = micro_config(
+        loss__repulsion="off_diagonal", loss__latent_entropy="hard", statenet__signal="none",
+        balance__lambda_step=0.02, balance__initial_norm=1.0, balance__norm_after_clip=True,
+        schedules__lambda_3={"base": 0.3}, schedules__rho__gate="fall_back", training__deterministic=True,
+    )  # fmt: skip
+    run = train(published, tmp_path / "run", progress=False)
+    assert run.history["lambda_3"][1] != run.history["lambda_3"][0]
+    assert not torch.are_deterministic_algorithms_enabled(), "the setting must be put back"
+
+
+def test_settings_of_the_process_are_put_back(tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train(micro_config(schedules__total_epochs=1), tmp_path / "run", progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_evaluate_gives_the_recorded_numbers(reference):
+    """The last row measured again from the checkpoint alone equals the recorded one."""
+    done = ternary("evaluate", "--checkpoint", reference.run_dir / "last.safetensors", "--json")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    for name, column in reference.history.items():
+        if name in row:
+            assert row[name] == column[-1], name
+    assert load_run(reference.run_dir).record["final"]["b"]["coverage.argmax.3000"] == row["b.coverage.argmax.3000"]
