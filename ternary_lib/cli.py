@@ -55,7 +55,8 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<name>-seed<seed>-<key>)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the run directory, if there is one")
     parser.add_argument("--seed", type=int, metavar="N", help="another seed than the configuration's")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one number, e.g. schedules.tau_a.boost=0.4; may be repeated")
+    words = "override one number, e.g. schedules.tau_a.boost=0.4; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=words)
     parser.add_argument("--quiet", action="store_true", help="no line of progress")
 
 

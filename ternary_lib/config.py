@@ -1,233 +1,49 @@
-"""Configuration: frozen, validated, with a reason beside each default; a YAML file only overrides."""
+"""Configurations: read from YAML, overridden, validated, hashed; the sections themselves stand in ``sections``."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
+from ternary_lib.sections import (
+    BalanceConfig,
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    LossConfig,
+    ModelConfig,
+    SchedulesConfig,
+    StateNetConfig,
+    TrainingConfig,
+)
 from ternary_lib.strict_yaml import ConfigError, InputError, nearest, one_line, parse_yaml, read_yaml
 
-__all__ = ["Config", "ConfigError", "InputError", "config_hash", "dump_config", "load_config", "parse_yaml"]
+__all__ = [
+    "BalanceConfig",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "EvaluationConfig",
+    "InputError",
+    "LossConfig",
+    "ModelConfig",
+    "SchedulesConfig",
+    "StateNetConfig",
+    "TrainingConfig",
+    "config_hash",
+    "dump_config",
+    "load_config",
+    "parse_yaml",
+]
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-NUM_OPERATIONS = 3**9
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-EpochIndex = Annotated[int, Field(ge=0)]
-Bounds = tuple[NonNegative, NonNegative]
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, strict about types, unknown keys refused, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class DataConfig(Section):
-    """How the 19,683 operations are split (80 / 10 / 10 %, the rest is the test set)."""
-
-    split_seed: int = 42  # fixed apart from the run's seed: every run is scored on the same test set
-    train: Count = 15_746
-    validation: Annotated[int, Field(ge=0)] = 1_968
-
-    @model_validator(mode="after")
-    def _fits(self) -> DataConfig:
-        if self.train + self.validation > NUM_OPERATIONS:
-            raise ValueError(f"train + validation must be at most {NUM_OPERATIONS}")
-        return self
-
-
-class ModelConfig(Section):
-    """Layer widths; the defaults give 50,203 + 117,499 + 1,068 = 168,770 parameters."""
-
-    latent_dim: Count = 16
-    encoder_widths: tuple[Count, ...] = (256, 128, 64)
-    decoder_a_widths: tuple[Count, ...] = (32, 64)
-    decoder_b_width: Count = 128
-    decoder_b_blocks: Annotated[int, Field(ge=0)] = 2
-
-
-class RhoConfig(Section):
-    """Permeability ρ: isolation, consolidation, gated resonance, ultra-exploration."""
-
-    start: Fraction = 0.1
-    consolidated: Fraction = 0.3  # reached at the end of phase 2
-    final: Fraction = 0.7  # the level of phase 4, and the target of phase 3
-    gate_low: NonNegative = 0.8  # the gate is open while gate_low < grad_ratio < gate_high
-    gate_high: Positive = 1.2
-    gate: Literal["hold", "fall_back"] = "hold"  # what a closed gate does to ρ in phase 3
-    ramp_epochs: Positive = 130  # open epochs phase 3 needs from `consolidated` to `final`
-
-
-class TauAConfig(Section):
-    """Cyclic temperature of pathway A: base + A·cos(2πt/period + offset)."""
-
-    start: Positive = 1.0
-    end: Positive = 0.3
-    amplitude: NonNegative = 0.1  # relative to the base, before phase 4
-    boost: NonNegative = 0.5  # absolute amplitude in phase 4
-    period: Positive = 30
-    offset: float = math.pi / 2  # the public implementation leaves it out (0)
-    floor: NonNegative = 0.1  # departure: the formula alone goes negative in phase 4
-
-
-class TauBConfig(Section):
-    """Falling temperature of pathway B."""
-
-    start: Positive = 0.9
-    end: Positive = 0.2
-    lag: NonNegative = 30  # epochs before it starts to fall
-    boost: Positive = 0.3  # its level in phase 4
-
-
-class BetaConfig(Section):
-    """KL weight β_A rises linearly; β_B = |sin(lag)|·β_A."""
-
-    start: NonNegative = 0.6
-    end: NonNegative = 1.0
-    lag: float = math.pi / 4
-
-
-class LearningRateConfig(Section):
-    """Piecewise constant: values[0] from epoch 0, values[i + 1] from milestones[i]."""
-
-    values: tuple[Positive, ...] = (1e-3, 5e-4, 3e-4, 1e-4, 5e-5, 2e-5, 1e-5, 5e-6)
-    milestones: tuple[EpochIndex, ...] = (50, 120, 180, 220, 250, 300, 350)
-
-    @model_validator(mode="after")
-    def _matched(self) -> LearningRateConfig:
-        if len(self.values) != len(self.milestones) + 1:
-            raise ValueError(f"needs one value more than milestones, got {len(self.values)} and {len(self.milestones)}")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError("milestones must rise")
-        return self
-
-
-class Lambda3Cycle(Section):
-    """λ₃ set anew each epoch, base + amplitude·cos(2πt/period + offset): the public implementation's habit."""
-
-    base: NonNegative = 0.3
-    amplitude: NonNegative = 0.15
-    period: Positive = 30
-    offset: float = math.pi / 2
-
-
-class SchedulesConfig(Section):
-    """Every schedule as a function of the epoch."""
-
-    total_epochs: Count = 400
-    phases: tuple[EpochIndex, EpochIndex, EpochIndex] = (40, 120, 250)  # first epochs of phases 2, 3 and 4
-    rho: RhoConfig = RhoConfig()
-    tau_a: TauAConfig = TauAConfig()
-    tau_b: TauBConfig = TauBConfig()
-    beta: BetaConfig = BetaConfig()
-    learning_rate: LearningRateConfig = LearningRateConfig()
-    lambda_3: Lambda3Cycle | None = None  # None: λ₃ is only moved by StateNet
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SchedulesConfig:
-        if list(self.phases) != sorted(self.phases):
-            raise ValueError("phases must rise")
-        return self
-
-
-class LossConfig(Section):
-    """Weights and forms of the loss terms."""
-
-    output_entropy_weight: NonNegative = 0.05  # α_ent
-    repulsion_weight: NonNegative = 0.01  # α_rep
-    repulsion_sigma: Positive = 0.5
-    repulsion: Literal["gaussian", "off_diagonal"] = "gaussian"  # off_diagonal: exp(-d²/σ²), i ≠ j (published)
-    free_bits: NonNegative = 0.0  # nats per latent dimension not charged
-    latent_entropy: Literal["soft", "hard"] = "soft"  # a hard histogram has no gradient
-    latent_bins: Annotated[int, Field(ge=2)] = 50
-    latent_range: Positive = 3.0  # bins cover [-range, range]
-
-
-class BalanceConfig(Section):
-    """Loss weights λ and the gradient scales g_A, g_B."""
-
-    lambdas: tuple[NonNegative, NonNegative, NonNegative] = (0.7, 0.7, 0.3)
-    lambda_bounds: tuple[Bounds, Bounds, Bounds] = ((0.5, 0.95), (0.5, 0.95), (0.15, 0.75))
-    lambda_step: NonNegative = 0.0  # ± an epoch on λ₁, λ₂ by grad_ratio (published: 0.02)
-    scale_bounds: tuple[Positive, Positive] = (0.5, 2.0)
-    momentum: Fraction = 0.9  # of the gradient norms' moving average, out of balance
-    momentum_balanced: Fraction = 0.95  # and in balance
-    initial_norm: Positive | None = None  # None: the first measurement (published: 1.0)
-    norm_after_clip: bool = False  # published: norms are taken after clipping
-
-    @model_validator(mode="after")
-    def _inside(self) -> BalanceConfig:
-        for value, (low, high) in zip(self.lambdas, self.lambda_bounds, strict=True):
-            if not low <= value <= high:
-                raise ValueError(f"a weight of {value} is outside its bounds [{low}, {high}]")
-        if self.scale_bounds[0] > self.scale_bounds[1]:
-            raise ValueError("scale_bounds must rise")
-        return self
-
-
-class StateNetConfig(Section):
-    """The meta-controller and the signal it learns from."""
-
-    signal: Literal["loss", "hypergradient", "none"] = "loss"
-    lr_scale: NonNegative = 0.05
-    lambda_scale: NonNegative = 0.01
-    lr_bounds: tuple[Positive, Positive] = (1e-6, 0.01)
-    penalty: NonNegative = 1.0  # weight of ‖corrections‖²
-    learning_rate: Positive = 1e-3  # its own AdamW takes one step an epoch, as it acts once an epoch
-    hypergradient_interval: Count = 16  # steps between two look-aheads
-
-
-class TrainingConfig(Section):
-    """The optimisation loop."""
-
-    batch_size: Count = 64
-    weight_decay: NonNegative = 1e-4
-    grad_clip: Positive = 1.0
-    deterministic: bool = False  # refuse every algorithm without a deterministic form, CUDA's included
-    checkpoint_every: Count = 50  # epochs between two checkpoints that are kept
-
-
-class EvaluationConfig(Section):
-    """How many prior draws are decoded."""
-
-    budgets: tuple[Count, ...] = (10_000, 50_000, 195_000)  # every epoch; smaller ones are prefixes of the largest
-    final_draws: Count = 511_758  # 26 a cell, at the last epoch only
-    cell_draws: Count = 19_683_000  # 1,000 a cell: cell masses, after the last epoch
-    information_samples: Count = 4_096  # posterior draws for I(x; z)
-
-    @model_validator(mode="after")
-    def _rising(self) -> EvaluationConfig:
-        if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
-            raise ValueError("budgets must be given and rise")
-        if self.final_draws < self.budgets[-1]:
-            raise ValueError("final_draws must be at least the largest budget")
-        return self
-
-
-class Config(Section):
-    """One experiment, completely described."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "ternary_v5_5"
-    seed: EpochIndex = 42
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    schedules: SchedulesConfig = SchedulesConfig()
-    loss: LossConfig = LossConfig()
-    balance: BalanceConfig = BalanceConfig()
-    statenet: StateNetConfig = StateNetConfig()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -263,10 +79,14 @@ def config_from_mapping(data: Mapping[str, Any], origin: str = "configuration") 
 def find_config(path: str | Path) -> Path:
     """The file that ``path`` names, under the current folder or else under the project's root."""
     for candidate in (Path(path), PROJECT_ROOT / path):
-        if candidate.is_file():
-            return candidate
+        try:
+            if candidate.is_file():
+                return candidate
+        except (OSError, ValueError):  # a name too long, or with a NUL in it, names no file
+            continue
     known = sorted(str(p.relative_to(PROJECT_ROOT)) for p in (PROJECT_ROOT / "configs").glob("*.yaml"))
-    raise ConfigError(f"{path}: no such configuration file{nearest(str(path), known)}")
+    shown = str(path)[:120]
+    raise ConfigError(f"{shown}: no such configuration file{nearest(shown, known)}")
 
 
 def config_hash(config: Config) -> str:
@@ -310,7 +130,7 @@ def _set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
         if not isinstance(data.get(part), dict):
             data[part] = {}
         data = data[part]
-    data[last] = value
+    data[last] = copy.deepcopy(value)  # a later dotted key may write into it
 
 
 def _describe(error: ValidationError) -> str:

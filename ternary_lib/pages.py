@@ -129,6 +129,8 @@ def headline_figure(record: Mapping[str, Any]) -> str:
     top.axhline(limit, color=COLOURS["uniform"], linestyle=LINES["uniform"], label="uniform generator")
     top.set(yscale="log", ylabel="operations missed (%)", title=f"Missed among {budget:,} draws")
     bottom.set(xlabel="epoch", ylabel="operations (%)", ylim=(-3, 103), title="Reconstructed exactly by each pathway alone")
+    top.yaxis.set_major_formatter("{x:g}")
+    top.yaxis.set_minor_formatter("")
     shade_phases(top, config)
     shade_phases(bottom, config, names=False)
     top.legend()

@@ -28,7 +28,7 @@ def _cell(value: Any) -> tuple[str, bool]:
         return value._repr_html_(), False
     if value is None:
         return "—", False
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if isinstance(value, bool) or getattr(value, "dtype", None) == bool:
         return (
             '<span role="img" aria-label="yes">✓</span>' if value else '<strong role="img" aria-label="no">✗</strong>'
         ), False

@@ -99,10 +99,10 @@ class Trainer:
         x = self.operations[order]
         batches = list(zip(x.float().split(size), (x + 1).split(size), strict=True))
         log = torch.zeros(len(STEP_COLUMNS), device=self.device)
+        looks, every = self.controller.signal == "hypergradient", self.config.statenet.hypergradient_interval
         for step, (inputs, classes) in enumerate(batches):
-            looks = self.controller.signal == "hypergradient" and step + 1 < len(batches)
-            every = self.config.statenet.hypergradient_interval
-            log += self._step(inputs, classes, controls, looks and step % every == 0, looks and step % every == 1)
+            look = looks and step % every == 0 and step + 1 < len(batches)
+            log += self._step(inputs, classes, controls, look, looks and step % every == 1)
         self.controller.end_epoch(len(batches))
         self.means = dict(zip(STEP_COLUMNS, (log / len(batches)).tolist(), strict=True))
         self.epoch = epoch + 1

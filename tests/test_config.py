@@ -175,6 +175,24 @@ def test_a_wrong_value_is_refused_by_its_key(write, text, key):
 
 
 @pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("model: {encoder_widths: []}", "model.encoder_widths"),
+        ("model: {decoder_a_widths: []}", "model.decoder_a_widths"),
+        ("data: {split_seed: 1" + "0" * 30 + "}", "data.split_seed"),
+        ("statenet: {lr_bounds: [0.1, 0.01]}", "statenet"),
+    ],
+)
+def test_values_that_no_run_can_use_are_refused(write, text, key):
+    path = write(text)
+    assert refusal(path).startswith(f"{path}: {key}")
+
+
+def test_a_path_too_long_for_the_system_is_refused():
+    assert "no such configuration file" in refusal("x" * 5_000)
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
     [
         ("{", "YAML"), ("a: b: c", "YAML"), ("\t", "YAML"), ("a: *b", "alias"), ("[" * 5_000, "YAML"), (b"\xff\xfe\x00", "YAML"),

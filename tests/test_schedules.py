@@ -130,7 +130,8 @@ def test_learning_rate_at_the_start_and_beyond_the_end():
     ("epoch", "expected"),
     [
         (0, 0.1), (1, 0.1), (39, 0.1), (40, 0.1), (41, 0.1025), (80, 0.2), (119, 0.2975), (120, 0.3 + INCREMENT),
-        (121, 0.3 + 2 * INCREMENT), (184, 0.5), (248, 0.7 - INCREMENT), (249, 0.7), (250, 0.7), (251, 0.7), (399, 0.7), (400, 0.7), (450, 0.7),
+        (121, 0.3 + 2 * INCREMENT), (184, 0.5), (248, 0.7 - INCREMENT), (249, 0.7), (250, 0.7), (251, 0.7), (399, 0.7), (400, 0.7),
+        (450, 0.7),
     ],
 )  # fmt: skip
 def test_rho_while_the_gate_is_open(epoch, expected):

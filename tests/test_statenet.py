@@ -253,6 +253,16 @@ def test_in_real_training_each_signal_reaches_what_it_should(signal):
     assert not any(torch.equal(p, q) for p, q in zip(after, before, strict=True)), "every weight of StateNet moves"
 
 
+@pytest.mark.parametrize(("interval", "examples", "expected"), [(2, 768, 1), (2, 1024, 2), (16, 512, 1)])
+def test_every_look_ahead_that_was_prepared_is_evaluated(interval, examples, expected):
+    overrides = {"statenet.signal": "hypergradient", "statenet.hypergradient_interval": interval, "data.train": examples}
+    trainer = Trainer(load_config("configs/smoke.yaml", overrides))
+    seen = []
+    trainer.controller.end_epoch = lambda steps: seen.append(len(trainer.controller.lookahead))
+    trainer.train_epoch(0)
+    assert seen == [expected]
+
+
 def test_signal_loss_pushes_a_weight_down_while_its_loss_is_positive():
     """The finding of the text's own rule: it makes the weights small, for nothing in L_total rewards a large one."""
     control = controller(statenet__signal="loss", statenet__penalty=0.0, statenet__learning_rate=0.05)
