@@ -45,7 +45,7 @@ check: $(STAMP) ## check every link, anchor and leftover of the built pages (SIT
 	@$(RUN) -m ternary_lib.links $(SITE)
 
 check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
-	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser
+	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
 results: $(STAMP) ## re-create the committed run records in results/runs/ (two 400-epoch runs)
 	@mkdir -p results/runs

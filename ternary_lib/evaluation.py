@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ternary_lib.operations import NUM_OPERATIONS, all_operations
 from ternary_lib.randomness import stream
 
 PATHWAYS = ("a", "b")
+SHARDS = 8  # parts that the cell draws are made in
 ACTIVE_VARIANCE = 0.01  # a latent dimension is active where Var over operations of μ reaches it (Burda et al. 2016)
 
 
@@ -105,28 +107,38 @@ def coverage_counts(
     return {(mode, n): coverage.distinct(indices[:n]) for mode, indices in found.items() for n in budgets}
 
 
-def evaluate_final(model: TernaryVAE, config: Config, epoch: int) -> dict[str, dict[str, Any]]:
+def evaluate_final(model: TernaryVAE, config: Config, epoch: int, workers: int = 1) -> dict[str, dict[str, Any]]:
     """Of each pathway after the last epoch: what needs many draws or all posteriors at once.
 
     Keys: ``missed`` (operations not among ``final_draws`` argmax draws), cell-mass statistics (``cell_statistics``)
-    and ``mutual_information``.
+    and ``mutual_information``. ``workers`` threads share the draws; the result does not depend on how many.
     """
     device = next(model.parameters()).device
     result = {}
-    with torch.inference_mode():
-        for name, pathway in _pathways(model):
-            draws = (config.evaluation.final_draws, coverage.MODES)
-            generator = stream(config.seed, "coverage", name, epoch, device=device)
-            found = coverage.draw_indices(pathway.decoder, *draws, generator, config.model.latent_dim)["argmax"]
-            generator = stream(config.seed, "cells", name, epoch, device=device)
-            counts = coverage.cell_counts(
-                pathway.decoder, config.evaluation.cell_draws, generator, config.model.latent_dim
-            )
-            generator = stream(config.seed, "information", name, epoch, device=device)
+    for name, pathway in _pathways(model):
+        latent, draws = config.model.latent_dim, config.evaluation.final_draws
+        generator = stream(config.seed, "coverage", name, epoch, device=device)
+        found = coverage.draw_indices(pathway.decoder, draws, coverage.MODES, generator, latent)["argmax"]
+        counts = _count_cells(pathway, config, (name, epoch), workers)
+        generator = stream(config.seed, "information", name, epoch, device=device)
+        with torch.inference_mode():
             information = mutual_information(pathway, config.evaluation.information_samples, generator)
-            missed = (~coverage.seen(found)).nonzero().flatten().tolist()
-            result[name] = {"missed": missed, **cell_statistics(counts), "mutual_information": information}
+        missed = (~coverage.seen(found)).nonzero().flatten().tolist()
+        result[name] = {"missed": missed, **cell_statistics(counts), "mutual_information": information}
     return result
+
+
+def _count_cells(pathway: Pathway, config: Config, purpose: tuple[str, int], workers: int) -> Int[Tensor, "19683"]:
+    # Shards with streams of their own: threads that share nothing do not wait for each other on a busy machine.
+    device = next(pathway.parameters()).device
+
+    def count(shard: int) -> Tensor:
+        size = len(range(shard, config.evaluation.cell_draws, SHARDS))
+        generator = stream(config.seed, "cells", *purpose, shard, device=device)
+        return coverage.cell_counts(pathway.decoder, size, generator, config.model.latent_dim)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return torch.stack(list(pool.map(count, range(min(SHARDS, config.evaluation.cell_draws))))).sum(0)
 
 
 def cell_statistics(counts: Int[Tensor, "19683"]) -> dict[str, float | int | None]:

@@ -130,7 +130,7 @@ def phase_spans(cfg: Any) -> list[tuple[int, int, int]]:
 
 
 def shade_phases(ax: Any, cfg: Any, names: bool = True) -> None:
-    """Shade the phases that a run of `cfg` reaches behind `ax` (x in epochs), with numbers and, where they fit, names."""
+    """Shade the phases that a run of `cfg` reaches behind `ax` (x in epochs), numbered and, given room, named."""
     total = cfg.schedules.total_epochs
     size = FONT_SIZE - 1
     width = (

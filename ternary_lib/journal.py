@@ -118,12 +118,11 @@ class Journal:
 
     def finish(self, epochs_now: int) -> Run:
         """Measure what needs many draws, write ``record.json`` and return the run."""
-        torch.set_num_threads(final_threads())
         began = time.monotonic()
         epoch = self.history["epoch"][-1]
         if not self.last_row:  # interrupted between the last checkpoint and the record
             self.last_row = self._evaluate_last_again()
-        final = evaluate_final(self.model, self.config, epoch)
+        final = evaluate_final(self.model, self.config, epoch, final_threads())
         for name in PATHWAYS:
             own = {k[2:]: v for k, v in self.last_row.items() if k.startswith(f"{name}.")}
             final[name] = own | final[name]

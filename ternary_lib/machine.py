@@ -24,7 +24,7 @@ def training_device() -> torch.device:
 
 
 def final_threads() -> int:
-    """$TERNARY_THREADS, or every core: threads of the evaluation after the last epoch."""
+    """$TERNARY_THREADS, or every core: how many threads share the draws after the last epoch."""
     text = os.environ.get("TERNARY_THREADS") or str(os.cpu_count() or 1)
     if not text.isdigit() or not 1 <= int(text) <= 1024:
         raise ConfigError(f"TERNARY_THREADS={text}: expected a whole number of at least 1")

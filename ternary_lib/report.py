@@ -22,13 +22,25 @@ def say(text: str, **values: Any) -> None:
     display(Markdown(text.format(**values)))
 
 
+class Html(str):
+    """Text that is HTML already: a table shows it unescaped."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def _breakable(text: str) -> str:
+    """Let long hashes break on a narrow page, without a character that would spoil copying them."""
+    return Html(re.sub(r"[0-9a-f]{17,}", lambda m: re.sub(r"(.{8})(?=.)", r"\1<wbr>", m.group()), html.escape(text)))
+
+
 def _cell(value: Any) -> tuple[str, bool]:
     """Give a table cell's HTML and whether it is a number."""
     if hasattr(value, "_repr_html_"):
         return value._repr_html_(), False
     if value is None:
         return "—", False
-    if isinstance(value, bool) or getattr(value, "dtype", None) == bool:
+    if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
         return (
             '<span role="img" aria-label="yes">✓</span>' if value else '<strong role="img" aria-label="no">✗</strong>'
         ), False
@@ -59,11 +71,12 @@ def table_html(
     side = {key: f' style="text-align:{"right" if numeric[key] else "left"}"' for key in keys}
     head = "".join(f'<th scope="col"{side[key]}>{html.escape(str(heads[key]))}</th>' for key in keys)
     lines = "".join("<tr>" + "".join(f"<td{side[key]}>{text}</td>" for key, text in cells) + "</tr>" for cells in body)
-    title = f'<caption style="caption-side:top;text-align:left">{caption}</caption>' if caption else ""
+    title = f'<p class="ternary-caption" style="margin:0 0 .4em">{caption}</p>' if caption else ""
+    name = f' aria-label="{html.escape(re.sub("<[^>]+>", "", caption))}"' if caption else ""
     return (
-        '<div class="ternary-table" style="overflow-x:auto;max-width:100%">'
-        f'<table class="dataframe" style="margin:0">{title}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
+        f'<div class="ternary-table">{title}<div style="overflow-x:auto;max-width:100%">'
+        f'<table class="dataframe" style="margin:0"{name}><thead><tr>{head}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div></div>"
     )
 
 
@@ -79,7 +92,7 @@ def table(
     `caption` may hold HTML.
     """
     keys = list(columns) if columns else list(dict.fromkeys(key for row in rows for key in row))
-    plain = "\n".join(" | ".join(str(row.get(key)) for key in keys) for row in rows)
+    plain = "\n".join(" | ".join(re.sub("<[^>]+>", "", str(row.get(key))) for key in keys) for row in rows)
     display_html(table_html(rows, columns, caption), " | ".join(keys) + "\n" + plain)
 
 
@@ -88,7 +101,8 @@ def colophon_rows(cfg: Any, run: Any = None, seconds: float | None = None) -> li
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    from ternary_lib import config as config_module
+    from ternary_lib import records
+    from ternary_lib.config import config_hash
 
     rows = {"Python": platform.python_version()}
     for package in ("torch", "numpy", "matplotlib", "seaborn", "ipywidgets", "papermill"):
@@ -96,26 +110,20 @@ def colophon_rows(cfg: Any, run: Any = None, seconds: float | None = None) -> li
             rows[package] = version(package)
         except PackageNotFoundError:
             continue
-    rows |= {
-        "platform": f"{platform.system()} {platform.machine()}",
-        "configuration": f"{cfg.name}, {config_module.config_hash(cfg)[:12]}",
-    }
+    rows |= {"platform": f"{platform.system()} {platform.machine()}", "library commit": records.library_commit()}
+    rows |= {"configuration": f"{cfg.name}, {config_hash(cfg)}"}
     record = run.record if run is not None else {}
-    named = {
-        "library_commit": "library commit",
-        "source_hash": "source hash",
-        "device": "device",
-        "threads": "threads",
-        "started": "run started",
-    }
+    named = {"started": "run started", "library_commit": "run's commit", "device": "run's device"}
     rows |= {label: str(record[key]) for key, label in named.items() if record.get(key)}
+    if record.get("hardware"):
+        rows["run's hardware"] = ", ".join(str(value) for value in record["hardware"].values())
     if record.get("weights_sha256"):
         rows["weights SHA-256"] = record["weights_sha256"]
     if record.get("seconds"):
         rows["seconds of the run"] = ", ".join(f"{key} {value:.1f}" for key, value in record["seconds"].items())
     if seconds is not None:
         rows["seconds of this page"] = f"{seconds:.1f}"
-    return [{"what": key, "value": value} for key, value in rows.items()]
+    return [{"what": key, "value": _breakable(value)} for key, value in rows.items() if value]
 
 
 def colophon(cfg: Any, run: Any = None, seconds: float | None = None) -> None:

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from ternary_lib import figures, report, svg
-from ternary_lib.config import Config, load_config
+from ternary_lib.config import Config, config_hash, load_config
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +181,13 @@ def test_table_picks_and_renames_columns():
     assert "second" in text and ">2<" in text and ">1<" not in text
 
 
+def test_table_marks_what_numpy_compares():
+    import numpy as np
+
+    assert "✓" in report.table_html([{"match": np.float64(1) < 2}])
+    assert "✗" in report.table_html([{"match": np.float64(1) > 2}])
+
+
 def test_csv_of_rows_columns_and_numpy():
     import numpy as np
 
@@ -189,13 +196,10 @@ def test_csv_of_rows_columns_and_numpy():
 
 
 def test_colophon_reads_config_and_run():
-    run = SimpleNamespace(
-        record={"device": "cpu", "threads": 2, "seconds": {"train": 1.25, "total": 2.0}, "weights_sha256": "ab"}
-    )
-    rows = {r["what"]: r["value"] for r in report.colophon_rows(Config(), run, seconds=3.0)}
-    assert (
-        rows["device"] == "cpu"
-        and rows["seconds of the run"] == "train 1.2, total 2.0"
-        and rows["weights SHA-256"] == "ab"
-    )
-    assert rows["configuration"].startswith("ternary_v5_5, ") and "torch" in rows
+    seconds = {"train": 1.25, "total": 2.0}
+    record = {"device": "cpu", "hardware": {"cores": 2}, "seconds": seconds, "weights_sha256": "ab"}
+    rows = {r["what"]: r["value"] for r in report.colophon_rows(Config(), SimpleNamespace(record=record), seconds=3.0)}
+    assert rows["run's device"] == "cpu" and rows["run's hardware"] == "2" and rows["weights SHA-256"] == "ab"
+    assert rows["seconds of the run"] == "train 1.2, total 2.0" and "torch" in rows
+    assert rows["configuration"].startswith("ternary_v5_5, ")
+    assert rows["configuration"].replace("<wbr>", "").endswith(config_hash(Config()))
