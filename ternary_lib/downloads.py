@@ -19,11 +19,13 @@ FENCE = re.compile(
 )
 TARGET = re.compile(r"^\([\w:-]+\)=[ \t]*\n", re.MULTILINE)
 OPTION = re.compile(r"\A(?:[ \t]*:[\w-]+:.*\n)+")
+LABEL = re.compile(r"^[ \t]*:label:[ \t]*(\S+)", re.MULTILINE)
+LABELLED = re.compile(r"^\$\$(?P<body>[^$]+)\$\$[ \t]*\((?P<label>[\w:-]+)\)", re.MULTILINE)
 STYLE = """
 body{max-width:52rem;margin:2rem auto;padding:0 1rem;font:1rem/1.6 system-ui,sans-serif;color:#1b1b1b;background:#fff}
 pre{overflow-x:auto;padding:.6rem .8rem;background:#8881;border-radius:4px;font-size:.85rem}
 table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2rem .6rem;border-bottom:1px solid #8885}
-img,svg{max-width:100%}figure{margin:1em 0}.jp-InputPrompt,.jp-OutputPrompt,.jp-Collapser{display:none}
+img,svg{max-width:100%}figure{margin:1em 0}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#16181b}a{color:#8ab4f8}}
 """
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -40,19 +42,25 @@ def plain_markdown(text: str) -> str:
     previous = None
     while previous != text:  # directives may lie inside one another
         previous, text = text, FENCE.sub(_directive, text)
+    text = LABELLED.sub(lambda match: _equation(match["body"].strip("\n"), match["label"]), text)
     return TARGET.sub("", ROLE.sub(_role, text))
 
 
 def _directive(match: re.Match[str]) -> str:
     name, title, body = match["name"], match["title"].strip(), OPTION.sub("", match["body"]).strip("\n")
     if name == "math":
-        return f"$$\n{title or body}\n$$"
+        label = LABEL.search(match["body"])
+        return _equation(title or body, label[1] if label else None)
     if name.startswith("code"):
         return f"```{title}\n{body}\n```"
     if name in {"dropdown", "toggle"}:
         return f"<details><summary>{html.escape(title) or 'More'}</summary>\n\n{body}\n\n</details>"
     heading = title or name.capitalize()
     return f"**{heading}**\n\n{body}"
+
+
+def _equation(body: str, label: str | None) -> str:
+    return f"$$\n{body} \\tag{{{label}}}\n$$" if label else f"$$\n{body}\n$$"
 
 
 def _role(match: re.Match[str]) -> str:
@@ -72,15 +80,19 @@ def make_downloads(layout: Layout, mathjax: Path | None) -> list[str]:
     """
     import nbformat
     from nbconvert import HTMLExporter, PythonExporter
+    from nbconvert.preprocessors import TagRemovePreprocessor
 
+    hide = TagRemovePreprocessor(remove_input_tags={"remove-input", "hide-input"}, remove_cell_tags={"remove-cell"})
     names = []
     for path in sorted(layout.pages.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [c for c in notebook.cells if c.get("id") != "downloads"]
+        _stand_alone(notebook)
         script, _ = PythonExporter().from_notebook_node(notebook)
         write_if_changed(layout.generated / f"{path.stem}.py", script)
-        _stand_alone(notebook)
-        body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+        page = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True)
+        page.register_preprocessor(hide, enabled=True)
+        body, _ = page.from_notebook_node(notebook)
         write_if_changed(layout.generated / f"{path.stem}.html", _page(path.stem, body, mathjax))
         names.append(path.stem)
     write_if_changed(layout.generated / "downloads.md", "\n".join(["| chapter | to take away |", "| --- | --- |", *map(_row, names), ""]))

@@ -224,7 +224,9 @@ def test_the_command_refuses_an_unknown_size(capsys):
 @pytest.mark.parametrize(
     ("myst", "plain"),
     [
-        ("```{math}\n:label: x\na = b\n```", "$$\na = b\n$$"),
+        ("```{math}\n:label: x\na = b\n```", "$$\na = b \\tag{x}\n$$"),
+        ("```{math}\na = b\n```", "$$\na = b\n$$"),
+        ("$$\na\n$$ (x-y)\n\nSee {eq}`x-y`.", "$$\na \\tag{x-y}\n$$\n\nSee (x-y)."),
         (":::{note}\nMind.\n:::", "**Note**\n\nMind."),
         (":::{dropdown} Solution\n:open:\nIt is 3.\n:::", "<details><summary>Solution</summary>\n\nIt is 3.\n\n</details>"),
         ("::::{note}\n:::{tip}\nIn.\n:::\n::::", "**Note**\n\n**Tip**\n\nIn."),

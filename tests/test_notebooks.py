@@ -69,6 +69,15 @@ class TestForm:
 
         assert list(papermill.inspect_notebook(str(path))) == list(notebooks.read_parameters(path))
 
+    def test_papermill_takes_what_a_user_types(self, path, tmp_path, caplog):
+        import papermill
+
+        given = {"config": "configs/ternary_v5_5_fast.yaml", "seed": 7}
+        made = papermill.execute_notebook(str(path), str(tmp_path / "out.ipynb"), given, prepare_only=True, progress_bar=False)
+        injected = [cell.source for cell in made.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+        assert len(injected) == 1 and "seed = 7" in injected[0]
+        assert "unknown parameter" not in caplog.text
+
     @pytest.mark.parametrize("size", SIZES, ids=lambda p: p.stem)
     def test_every_parameter_file_fits(self, path, size):
         name, _, _ = size.stem.partition(".")
