@@ -39,7 +39,7 @@ book-smoke: $(STAMP) ## the same book at smoke size (minutes), in runs/book-smok
 	@$(TERNARY) book --size smoke --strict --output runs/book-smoke
 
 test: $(STAMP) ## environment, unit tests, doctests and every notebook executed (pytest --nbmake)
-	@$(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup
 
 check: $(STAMP) ## check every link, anchor and leftover of the built pages (SITE=book/_build/html)
 	@$(RUN) -m ternary_lib.links $(SITE)
@@ -47,12 +47,13 @@ check: $(STAMP) ## check every link, anchor and leftover of the built pages (SIT
 check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
 	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
-results: $(STAMP) ## re-create the committed run records in results/runs/ (two 400-epoch runs)
+results: $(STAMP) ## re-create the committed records in results/runs/ (two 400-epoch runs) and the README's picture
 	@mkdir -p results/runs
 	@for name in $(RECORDS); do \
 	    $(TERNARY) train --config configs/$$name.yaml --run-dir runs/results/$$name --resume || exit $$?; \
 	    cp runs/results/$$name/record.json results/runs/$${name}_seed42.json || exit $$?; \
 	done
+	@$(RUN) -m ternary_lib.pages
 
 notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
 	@$(RUN) -m nbstripout --keep-id notebooks/*.ipynb

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from ternary_lib import notebooks
 from ternary_lib.config import PROJECT_ROOT, ConfigError
 from ternary_lib.records import read_json, write_json
+from ternary_lib.terminal import Relay
 
 # Modules that make pages, not results: a change there re-executes nothing.
 BUILD_MODULES = {"__main__", "book", "chapters", "cli", "downloads", "links", "notebooks", "pages", "terminal", "vendor"}
@@ -138,7 +140,8 @@ def _chapter(layout: Layout, size: str, source: Path, label: str) -> Chapter:
     stamp.unlink(missing_ok=True)
     (layout.pages / source.name).unlink(missing_ok=True)
     started = time.monotonic()
-    notebooks.execute(source, executed, parameters, failed=layout.failed / source.name, cwd=layout.root)
+    relay = Relay(sys.stdout, text=False)  # what cells print is for the page
+    notebooks.execute(source, executed, parameters, failed=layout.failed / source.name, cwd=layout.root, stream=relay)
     seconds = round(time.monotonic() - started, 1)
     finished = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     write_json(stamp, {"key": key, "seconds": seconds, "finished": finished, "parameters": parameters})

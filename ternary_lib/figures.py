@@ -158,7 +158,7 @@ def shade_phases(ax: Any, cfg: Any, names: bool = True) -> None:
     ax.set_xlim(0, total)
 
 
-def _lift_titles(fig: Any) -> None:
+def lift_titles(fig: Any) -> None:
     """Move titles above the phase labels that `shade_phases` wrote."""
     for ax in fig.axes:
         if any(text.get_gid() == "phase-label" for text in ax.texts):
@@ -190,7 +190,7 @@ def figure_html(fig: Any, name: str, caption: str, alt: str, data: Any = None) -
     table_data = _plotted(fig) if data is None else data
     if len(table_data) == 0:
         raise ValueError(f"figure {name}: no labelled line to export, so pass data=")
-    _lift_titles(fig)
+    lift_titles(fig)
     svg, width, height = to_svg(fig, f"fig-{name}")
     least = width * SMALLEST_TEXT / ((FONT_SIZE - 1) * 4 / 3)  # ticks, the smallest letters, are FONT_SIZE - 1 points
     box = ' tabindex="0"' if least > 350 else ""

@@ -104,13 +104,40 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def headline_figure(record: Mapping[str, Any]) -> str:
     """The first page's figure: what each pathway misses, and how much it still reconstructs alone, epoch by epoch."""
+    import matplotlib.pyplot as plt
+
+    from ternary_lib.figures import figure_html
+
+    figure, data = _draw_headline(record)
+    budget = record["config"]["evaluation"]["budgets"][-1]
+    page = figure_html(figure, "headline", _headline_caption(budget), _headline_alt(headline(record)), data)
+    plt.close(figure)
+    return page + "\n"
+
+
+def readme_picture(record: Mapping[str, Any]) -> str:
+    """The same figure as a picture file of its own, black on white."""
+    import matplotlib.pyplot as plt
+
+    from ternary_lib.figures import lift_titles
+    from ternary_lib.svg import standalone, to_svg
+
+    figure, _ = _draw_headline(record)
+    lift_titles(figure)
+    picture = standalone(*to_svg(figure, "headline"))
+    plt.close(figure)
+    return picture + "\n"
+
+
+def _draw_headline(record: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The figure and the numbers it shows."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     from ternary_lib.coverage import uniform_coverage
-    from ternary_lib.figures import COLOURS, LINES, figure_html, shade_phases, style
+    from ternary_lib.figures import COLOURS, LINES, shade_phases, style
     from ternary_lib.operations import NUM_OPERATIONS
 
     style()
@@ -133,10 +160,8 @@ def headline_figure(record: Mapping[str, Any]) -> str:
     top.yaxis.set_minor_formatter("")
     shade_phases(top, config)
     shade_phases(bottom, config, names=False)
-    top.legend()
-    page = figure_html(figure, "headline", _headline_caption(budget), _headline_alt(headline(record)), data)
-    plt.close(figure)
-    return page + "\n"
+    bottom.legend(*top.get_legend_handles_labels(), loc="center", bbox_to_anchor=(0.4, 0.45))
+    return figure, data
 
 
 def _headline_caption(budget: int) -> str:
@@ -183,3 +208,8 @@ def _parameters(values: Mapping[str, Any]) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads), *lines, ""]
+
+
+if __name__ == "__main__":  # what `make results` ends with
+    picture = readme_picture(records.load_record("ternary_v5_5_seed42"))
+    (records.results_dir() / "headline.svg").write_text(picture, encoding="utf-8")

@@ -19,10 +19,11 @@ class Relay:
 
     On a terminal the progress line redraws itself. A file or pipe gets whole lines of text (the last state of a line
     redrawn with carriage returns), and the progress line every ``interval`` seconds, so that a log shows life.
+    Without ``text``, progress is all that is shown.
     """
 
-    def __init__(self, target: TextIO, interval: float = 30.0) -> None:
-        self._target, self._interval = target, interval
+    def __init__(self, target: TextIO, interval: float = 30.0, text: bool = True) -> None:
+        self._target, self._interval, self._text = target, interval, text
         self._terminal = target.isatty()
         self._pending, self._shown, self._last = "", False, time.monotonic()
         self._lock = threading.Lock()  # text and progress come from two threads
@@ -30,11 +31,12 @@ class Relay:
     def write(self, text: str) -> int:
         """Pass ``text`` on; into a log, once its line is complete."""
         with self._lock:
+            passed = text if self._text else ""
             if self._terminal:
-                self._target.write(CLEAR * self._shown + text)
+                self._target.write(CLEAR * self._shown + passed)
                 self._shown = False
             else:
-                *lines, self._pending = (self._pending + text).split("\n")
+                *lines, self._pending = (self._pending + passed).split("\n")
                 for line in lines:
                     states = [state for state in line.split("\r") if state.strip()]
                     self._target.write((states[-1].rstrip() if states else "") + "\n")

@@ -276,3 +276,11 @@ def test_a_terminal_redraws_progress_and_clears_it_before_text():
     relay.progress("epoch 1/8")
     relay.write("done\n")
     assert screen.getvalue() == "\r\x1b[2Kepoch 1/8\r\x1b[2Kdone\n"
+
+
+def test_a_relay_of_progress_alone_keeps_text_back():
+    screen, log = Terminal(), io.StringIO()
+    for relay in (Relay(screen, text=False), Relay(log, interval=0.0, text=False)):
+        relay.progress("epoch 1/8")
+        relay.write("a table\n")
+    assert screen.getvalue() == "\r\x1b[2Kepoch 1/8\r\x1b[2K" and log.getvalue() == "epoch 1/8\n"
