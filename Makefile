@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 
 $(BROWSER_STAMP): $(STAMP)
-	@$(INSTALL) --quiet '.[browser]' --editable .
+	@$(INSTALL) --quiet --editable '.[book,test,browser]'
 	@touch $@
 
 book: $(STAMP) ## environment, every chapter executed at production size, HTML book at book/_build/html/index.html
