@@ -56,6 +56,7 @@ class Visit:
 
     def __init__(self, browser, address: str, viewport: dict) -> None:
         self.context = browser.new_context(viewport=viewport)
+        self.context.set_default_timeout(120_000)  # a busy machine is no fault of the page
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.outside: list[str] = []
@@ -147,7 +148,7 @@ def test_headline_figure_can_be_read(visit, theme):
 def test_explorer_moves(visit):
     one = visit()
     page = one.open("book/notebooks/04_phase_dynamics.html")
-    page.wait_for_selector(".widget-slider, .jupyter-widgets [role=slider]", timeout=20_000)
+    page.wait_for_selector(".widget-slider, .jupyter-widgets [role=slider]")
     assert _moves(page), "moving the explorer's first slider changes nothing"
     assert one.outside == []
 
@@ -168,5 +169,5 @@ def _moves(page) -> bool:
 
 def test_search_finds_a_word(visit):
     page = visit().open("search.html?q=ternary")
-    page.wait_for_selector("#search-results li", timeout=20_000)
+    page.wait_for_selector("#search-results li")
     assert page.query_selector_all("#search-results li a")
