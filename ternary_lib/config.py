@@ -130,7 +130,9 @@ def _set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
         if not isinstance(data.get(part), dict):
             data[part] = {}
         data = data[part]
-    data[last] = copy.deepcopy(value)  # a later dotted key may write into it
+    value = copy.deepcopy(value)  # a later dotted key may write into it
+    both = isinstance(value, dict) and isinstance(data.get(last), dict)
+    data[last] = _merge(data[last], value) if both else value
 
 
 def _describe(error: ValidationError) -> str:

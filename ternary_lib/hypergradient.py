@@ -59,5 +59,7 @@ class LookAhead:
         return through_m - torch.where(root > 0, through_v, 0.0)
 
     def _flat_gradient(self, value: Tensor) -> Tensor:
+        if not value.requires_grad:  # a hard histogram's L_align
+            return torch.zeros_like(self.theta)
         gradients = torch.autograd.grad(value, self.parameters, retain_graph=True, materialize_grads=True)
         return torch.cat([gradient.reshape(-1) for gradient in gradients])

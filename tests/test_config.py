@@ -106,6 +106,12 @@ def test_overrides_are_not_changed_by_loading():
     assert given_ == copy
 
 
+def test_a_nested_override_changes_only_what_it_names():
+    config = load_config("configs/smoke.yaml", {"schedules": {"tau_a": {"boost": 0.4}}})
+    assert config.schedules.tau_a.boost == 0.4
+    assert config.schedules.total_epochs == load_config("configs/smoke.yaml").schedules.total_epochs
+
+
 def test_extends_merges_and_the_nearer_file_wins(write):
     write("seed: 1\nschedules: {tau_a: {boost: 0.4, period: 20}}\nmodel: {encoder_widths: [8, 4]}", "base.yaml")
     write("extends: base.yaml\nschedules: {tau_a: {boost: 0.2}}\nmodel: {encoder_widths: [5]}", "middle.yaml")

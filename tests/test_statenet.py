@@ -262,7 +262,6 @@ def test_in_real_training_each_signal_reaches_what_it_should(signal):
     assert not any(torch.equal(p, q) for p, q in zip(after, before, strict=True)), "every weight of StateNet moves"
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="LookAhead._flat_gradient: a hard histogram's L_align has no graph")
 def test_a_hard_histogram_and_the_look_ahead_go_together():
     overrides = {"statenet.signal": "hypergradient", "loss.latent_entropy": "hard", "data.train": 768}
     trainer = Trainer(load_config("configs/smoke.yaml", overrides))
