@@ -36,7 +36,7 @@ def sample_coverage(
 
     Example:
         >>> sample_coverage(lambda z: torch.zeros(len(z), 9, 3), 100, "argmax", torch.Generator())  # one operation
-        5.0805263425290864e-05
+        5.080526342529086e-05
     """
     indices = draw_indices(decoder, num_samples, (decode,), generator, latent_dim)[decode]
     return distinct(indices) / NUM_OPERATIONS
