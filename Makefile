@@ -48,10 +48,12 @@ check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outs
 	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
 results: $(STAMP) ## re-create the committed records in results/runs/ (two 400-epoch runs) and the README's picture
-	@mkdir -p results/runs
+	@mkdir -p runs results/runs results/weights
 	@for name in $(RECORDS); do \
-	    $(TERNARY) train --config configs/$$name.yaml --run-dir runs/results/$$name --resume || exit $$?; \
-	    cp runs/results/$$name/record.json results/runs/$${name}_seed42.json || exit $$?; \
+	    $(TERNARY) train --config configs/$$name.yaml --resume > runs/.record || exit $$?; \
+	    run=$$(dirname "$$(sed -n 's/^Record: //p' runs/.record)"); \
+	    cp "$$run/record.json" results/runs/$${name}_seed42.json || exit $$?; \
+	    cp "$$run/best.safetensors" results/weights/$${name}_seed42_best.safetensors || exit $$?; \
 	done
 	@$(RUN) -m ternary_lib.pages
 

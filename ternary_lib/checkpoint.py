@@ -16,6 +16,9 @@ from ternary_lib.strict_yaml import InputError
 
 FORMAT = "ternary-vae-checkpoint-1"
 MAX_BYTES = 256 * 2**20  # a full checkpoint is about 3 MB
+# What a bitwise resume cannot do without.
+META = {"epoch": int, "config": dict, "source_hash": str, "started": str, "seconds": dict, "untrained": dict}
+TENSORS = ("controller/lambdas", "controller/rho", "generator/training", "history/epoch", "optimizer/0/exp_avg")
 
 
 class CheckpointError(InputError):
@@ -29,11 +32,15 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any
     write_atomically(path, data)
 
 
-def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: str | Path, complete: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what ``save`` wrote: (tensors on the CPU, meta).
 
+    Args:
+        path: the file.
+        complete: require everything that a run's checkpoint holds; False takes any tensors and meta.
+
     Raises:
-        CheckpointError: missing, too large, not a safetensors file, or not written by this library.
+        CheckpointError: missing, too large, not a safetensors file, not written by this library, or incomplete.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,9 +52,27 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise CheckpointError(f"{path}: not a checkpoint of this library (expected format {FORMAT})")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["meta"])  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta = json.loads(header["meta"])
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from None
+    if complete:
+        _require_complete(path, tensors, meta)
+    return tensors, meta
+
+
+def _require_complete(path: Path, tensors: Mapping[str, Tensor], meta: Any) -> None:
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{path}: not a run's checkpoint (its description is no mapping)")
+    for key, kind in META.items():
+        if not isinstance(meta.get(key), kind):
+            raise CheckpointError(f"{path}: not a run's checkpoint ({key} is missing or no {kind.__name__})")
+    for name in TENSORS:
+        if name not in tensors:
+            raise CheckpointError(f"{path}: not a complete checkpoint of a run ({name} is missing)")
+    lengths = {len(tensor) if tensor.dim() == 1 else -1 for name, tensor in tensors.items() if name.startswith("history/")}
+    if lengths != {meta["epoch"]}:
+        raise CheckpointError(f"{path}: its history does not hold one entry for each of its {meta['epoch']} epochs")

@@ -50,6 +50,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_environment() -> None:
+    """Refuse a device or a number of threads that no run can use before hours are spent."""
+    import os
+    import re
+
+    from ternary_lib.strict_yaml import ConfigError
+
+    device, threads = os.environ.get("TERNARY_DEVICE") or "cpu", os.environ.get("TERNARY_THREADS") or "1"
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", device):
+        raise ConfigError(f"TERNARY_DEVICE={device}: expected cpu, cuda or cuda:N")
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", threads):
+        raise ConfigError(f"TERNARY_THREADS={threads}: expected a whole number from 1 to 999")
+
+
 def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="configuration, e.g. configs/ternary_v5_5.yaml")
     parser.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<name>-seed<seed>-<key>)")
@@ -67,6 +81,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.seed is not None:
         overrides["seed"] = args.seed
     config = load_config(args.config, overrides)
+    _check_environment()
 
     from ternary_lib import records, training
 
@@ -99,6 +114,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    _check_environment()
     row = _measure(Path(args.checkpoint))
     print(json.dumps(row, indent=1) if args.json else _report(row))
     return 0
@@ -116,7 +132,7 @@ def _measure(path: Path) -> dict[str, Any]:
     from ternary_lib.model import TernaryVAE
 
     tensors, meta = checkpoint.load(path)
-    config = config_from_mapping(meta.get("config", {}), origin=str(path))
+    config = config_from_mapping(meta["config"], origin=str(path))
     model = TernaryVAE(config.model).to(training_device())
     try:
         journal.load_weights(model, tensors)

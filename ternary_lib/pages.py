@@ -69,6 +69,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
     if not record:
         return {}
     from ternary_lib.coverage import efficiency, uniform_coverage
+    from ternary_lib.model import TernaryVAE
     from ternary_lib.operations import NUM_OPERATIONS
 
     history, budget = record["history"], record["config"]["evaluation"]["budgets"][-1]
@@ -76,7 +77,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": len(history["epoch"]),
         "budget": budget,
         "uniform": uniform_coverage(budget),
-        "parameters": 168_770,
+        "parameters": sum(p.numel() for p in TernaryVAE(config_from_mapping(record["config"]).model).parameters()),
         "minutes": record["seconds"]["total"] / 60,
         "best_validation_loss": record["best_validation_loss"],
         "best_epoch": record["best_epoch"],
@@ -90,6 +91,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
             "best": max(counts) / NUM_OPERATIONS,
             "best_epoch": history["epoch"][counts.index(max(counts))],
             "complete_epochs": counts.count(NUM_OPERATIONS),
+            "complete_epochs_expectation": history[f"{name}.coverage.expectation.{budget}"].count(NUM_OPERATIONS),
             "expectation": final[f"coverage.expectation.{budget}"] / NUM_OPERATIONS,
             "untrained": untrained[f"coverage.argmax.{budget}"] / NUM_OPERATIONS,
             "untrained_categorical": untrained[f"coverage.categorical.{budget}"] / NUM_OPERATIONS,
@@ -97,8 +99,8 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
             "exact": final["exact_all"],
             "best_exact": max(history[f"{name}.exact_all"]),
         }
-    both = zip(*(history[f"{name}.coverage.argmax.{budget}"] for name in ("a", "b")), strict=True)
-    found["both_complete_epochs"] = sum(1 for pair in both if min(pair) == NUM_OPERATIONS)
+    both = zip(*(history[f"{name}.coverage.expectation.{budget}"] for name in ("a", "b")), strict=True)
+    found["both_complete_epochs_expectation"] = sum(1 for pair in both if min(pair) == NUM_OPERATIONS)
     return found
 
 

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+WIDTH = 20  # characters of the bar
+
 
 class Progress:
     """Shows ``done`` of ``total`` epochs; what stays behind is one final line.
@@ -28,7 +30,8 @@ class Progress:
         self.first = done - 1 if self.first is None else self.first
         elapsed = time.monotonic() - self.started
         left = elapsed / max(1, done - self.first) * (self.total - done)
-        self._show(f"epoch {done}/{self.total} · {remark} · {_clock(elapsed)} so far, {_clock(left)} left")
+        bar = "█" * (WIDTH * done // self.total)
+        self._show(f"{bar:░<{WIDTH}} epoch {done}/{self.total} · {remark} · {_clock(elapsed)} so far, {_clock(left)} left")
 
     def close(self, text: str) -> None:
         """Replace the bar by its final line."""

@@ -12,10 +12,11 @@ NUM_OPERATIONS = 3**9
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-EpochIndex = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**10)]  # bounds far above any use: a slip of the keyboard is not worth an allocation
+Width = Annotated[int, Field(ge=1, le=2**14)]
+EpochIndex = Annotated[int, Field(ge=0, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=16)]
 Bounds = tuple[NonNegative, NonNegative]
 
 
@@ -30,7 +31,7 @@ class DataConfig(Section):
 
     split_seed: Seed = 42  # fixed apart from the run's seed: every run is scored on the same test set
     train: Count = 15_746
-    validation: Annotated[int, Field(ge=0)] = 1_968
+    validation: Count = 1_968  # at least one: the best epoch is chosen by it
 
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
@@ -42,11 +43,11 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Layer widths; the defaults give 50,203 + 117,499 + 1,068 = 168,770 parameters."""
 
-    latent_dim: Count = 16
+    latent_dim: Width = 16
     encoder_widths: Widths = (256, 128, 64)
     decoder_a_widths: Widths = (32, 64)
-    decoder_b_width: Count = 128
-    decoder_b_blocks: Annotated[int, Field(ge=0)] = 2
+    decoder_b_width: Width = 128
+    decoder_b_blocks: Annotated[int, Field(ge=0, le=64)] = 2
 
 
 class RhoConfig(Section):
@@ -123,7 +124,7 @@ class Lambda3Cycle(Section):
 class SchedulesConfig(Section):
     """Every schedule as a function of the epoch."""
 
-    total_epochs: Count = 400
+    total_epochs: Annotated[int, Field(ge=1, le=10**6)] = 400
     phases: tuple[EpochIndex, EpochIndex, EpochIndex] = (40, 120, 250)  # first epochs of phases 2, 3 and 4
     rho: RhoConfig = RhoConfig()
     tau_a: TauAConfig = TauAConfig()
@@ -148,7 +149,7 @@ class LossConfig(Section):
     repulsion: Literal["gaussian", "off_diagonal"] = "gaussian"  # off_diagonal: exp(-d²/σ²), i ≠ j (published)
     free_bits: NonNegative = 0.0  # nats per latent dimension not charged
     latent_entropy: Literal["soft", "hard"] = "soft"  # a hard histogram has no gradient
-    latent_bins: Annotated[int, Field(ge=2)] = 50
+    latent_bins: Annotated[int, Field(ge=2, le=10**5)] = 50
     latent_range: Positive = 3.0  # bins cover [-range, range]
 
 

@@ -59,6 +59,7 @@ def test_bad_input(arguments, words):
 def test_bad_environment(tmp_path):
     done = ternary(*micro_arguments("--run-dir", tmp_path / "run"), TERNARY_DEVICE="abacus")
     assert_one_clear_line(done, "TERNARY_DEVICE=abacus")
+    assert_one_clear_line(ternary(*micro_arguments("--run-dir", tmp_path / "run"), TERNARY_DEVICE="meta"), "TERNARY_DEVICE=meta")
 
 
 def test_hostile_checkpoints(tmp_path):
@@ -72,6 +73,26 @@ def test_hostile_checkpoints(tmp_path):
     save(tmp_path / "no_config.safetensors", {}, {"hello": 1})
     for name in ("pickle", "cut", "foreign", "no_config"):
         assert_one_clear_line(ternary("evaluate", "--checkpoint", tmp_path / f"{name}.safetensors"), name)
+
+
+@pytest.mark.parametrize("meta", [[], None, {}, {"epoch": 1, "config": {}, "source_hash": "0", "started": "", "seconds": {}, "untrained": {}}])
+def test_resuming_from_a_hostile_checkpoint(tmp_path, meta):
+    import torch
+
+    save(tmp_path / "last.safetensors", {"model/x": torch.zeros(3)}, meta)
+    (tmp_path / "record.json").write_text("{}")
+    assert_one_clear_line(ternary(*micro_arguments("--run-dir", tmp_path, "--resume")), "checkpoint")
+
+
+@pytest.mark.parametrize("threads", ["0", "two", "²"])
+def test_bad_number_of_threads(tmp_path, threads):
+    assert_one_clear_line(ternary(*micro_arguments("--run-dir", tmp_path / "run"), TERNARY_THREADS=threads), "TERNARY_THREADS")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("setting", ["model.latent_dim=100000000000", "training.batch_size=1e30", "data.validation=0"])
+def test_numbers_no_machine_can_hold(setting):
+    assert_one_clear_line(ternary("train", "--config", "configs/smoke.yaml", "--set", setting), setting.split("=")[0])
 
 
 def test_unwritable_run_directory(tmp_path):
