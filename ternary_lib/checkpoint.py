@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ def load(path: str | Path, complete: bool = True) -> tuple[dict[str, Tensor], di
         CheckpointError: missing, too large, not a safetensors file, not written by this library, or incomplete.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name too long
+        raise CheckpointError(f"{str(path)[:200]}: no such checkpoint")
     if path.stat().st_size > MAX_BYTES:
         raise CheckpointError(f"{path}: larger than {MAX_BYTES // 2**20} MiB, not a checkpoint of this library")
     try:

@@ -146,7 +146,7 @@ def _draw_headline(record: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     config = config_from_mapping(record["config"])
     history, budget = record["history"], config.evaluation.budgets[-1]
     data = {"epoch": history["epoch"]}
-    figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(5.8, 4.6))
+    figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(5.2, 4.6))
     for name in ("a", "b"):
         missed = [100 * (1 - count / NUM_OPERATIONS) for count in history[f"{name}.coverage.argmax.{budget}"]]
         exact = [100 * value for value in history[f"{name}.exact_all"]]

@@ -301,7 +301,8 @@ def record():
     history = {"epoch": [0, 1]}
     final, untrained = {}, {}
     for name, counts in (("a", [NUM_OPERATIONS, 9_000]), ("b", [5_000, NUM_OPERATIONS])):
-        history |= {f"{name}.coverage.argmax.{budget}": counts, f"{name}.exact_all": [0.75, 0.5]}
+        history |= {f"{name}.coverage.{mode}.{budget}": counts for mode in ("argmax", "expectation")}
+        history[f"{name}.exact_all"] = [0.75, 0.5]
         final[name] = {f"coverage.expectation.{budget}": 100, "exact_all": 0.5}
         untrained[name] = {f"coverage.argmax.{budget}": 10, f"coverage.categorical.{budget}": NUM_OPERATIONS}
     return {

@@ -284,3 +284,25 @@ def test_the_configuration_in_a_record_gives_its_own_hash_again(tmp_path):
     again = config_from_mapping(read_json(tmp_path / "record.json")["config"])
     assert again == cfg
     assert config_hash(again) == config_hash(cfg)
+
+
+# --- the committed records ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ternary_v5_5", "ternary_v5_5_published"])
+def test_committed_records_are_of_the_shipped_configurations(name):
+    from ternary_lib.config import config_hash, load_config
+
+    config, record = load_config(f"configs/{name}.yaml"), records.load_record(f"{name}_seed42")
+    assert record["config_hash"] == config_hash(config), "the configuration changed: make results"
+    assert record["seed"] == config.seed == 42
+    assert {len(column) for column in record["history"].values()} == {config.schedules.total_epochs}
+    assert record["versions"]["torch"].startswith("2.13.0")
+    assert set(record["final"]) == {"a", "b"}
+
+
+def test_the_readmes_picture_is_drawn_from_the_committed_record():
+    from ternary_lib.pages import readme_picture
+
+    drawn = readme_picture(records.load_record("ternary_v5_5_seed42"))
+    assert (records.results_dir() / "headline.svg").read_text(encoding="utf-8") == drawn, "make results"
