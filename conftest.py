@@ -1,4 +1,4 @@
-"""Shared by all tests, the notebooks' included: which of them run in one process."""
+"""Shared by all tests, the notebooks' included: which of them run in one process, and on how many threads."""
 
 import pytest
 
@@ -8,3 +8,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = "notebooks" if item.path.suffix == ".ipynb" else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For tests of small tensors: threads would only wait for each other, above all beside other tests."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

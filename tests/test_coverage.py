@@ -32,14 +32,7 @@ N = NUM_OPERATIONS
 BUDGETS = (10_000, 50_000, 195_000)
 ALL_MINUS, ALL_ZERO = 0, (N - 1) // 2
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These tensors are small: threads would only wait for each other, above all beside other tests."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def seeded(number: int) -> torch.Generator:

@@ -38,14 +38,7 @@ SMALL = {
     "evaluation.information_samples": 64,
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These tensors are small: threads would only wait for each other, above all beside other tests."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def seeded(number: int) -> torch.Generator:
