@@ -15,11 +15,11 @@ from torch import Tensor
 from ternary_lib.files import write_atomically
 from ternary_lib.strict_yaml import InputError
 
-FORMAT = "ternary-vae-checkpoint-1"
+FORMAT = "ternary-vae-checkpoint-2"
 MAX_BYTES = 256 * 2**20  # a full checkpoint is about 3 MB
 # What a bitwise resume cannot do without.
-META = {"epoch": int, "config": dict, "source_hash": str, "started": str, "seconds": dict, "untrained": dict}
-TENSORS = ("controller/lambdas", "controller/rho", "generator/training", "history/epoch", "optimizer/0/exp_avg")
+META = {"epoch": int, "config": dict, "source_hash": str, "started": str, "seconds": dict, "untrained": dict, "step_path": str}
+TENSORS = ("controller/lambdas", "controller/rho", "generator/training", "history/epoch", "optimizer/exp_avg")
 
 
 class CheckpointError(InputError):

@@ -128,7 +128,7 @@ def _measure(path: Path) -> dict[str, Any]:
     from ternary_lib.config import config_from_mapping
     from ternary_lib.data import split_indices
     from ternary_lib.evaluation import evaluate_epoch
-    from ternary_lib.machine import training_device, training_settings
+    from ternary_lib.machine import evaluation_threads, training_device, training_settings
     from ternary_lib.model import TernaryVAE
 
     tensors, meta = checkpoint.load(path)
@@ -142,7 +142,8 @@ def _measure(path: Path) -> dict[str, Any]:
     last = controls.epoch + 1 == config.schedules.total_epochs
     draws = config.evaluation.final_draws if last else None
     with training_settings(config):  # the threads of training: other numbers of them round differently
-        return asdict(controls) | evaluate_epoch(model, config, controls, split_indices(config.data), draws)
+        row = evaluate_epoch(model, config, controls, split_indices(config.data), draws, evaluation_threads())
+    return asdict(controls) | row
 
 
 def _report(row: dict[str, Any]) -> str:

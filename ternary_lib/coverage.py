@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +16,7 @@ Decoder = Callable[[Float[Tensor, "batch latent"]], Float[Tensor, "batch 9 3"]]
 
 MODES = ("argmax", "categorical", "expectation")
 TERTILE = 0.4307272992954576  # Φ⁻¹(2/3): N(0, 1) falls below -TERTILE, between, and above it with probability 1/3 each
-CHUNK = 4_096  # rows decoded at once: activations stay in the cache, memory stays flat at any budget
+CHUNK = 1_024  # rows decoded at once: activations stay in the cache, memory stays flat at any budget
 
 
 def sample_coverage(
@@ -48,23 +49,32 @@ def draw_indices(
     modes: Iterable[str] = MODES,
     generator: Generator | None = None,
     latent_dim: int = 16,
+    pool: Executor | None = None,
 ) -> dict[str, Int[Tensor, "num_samples"]]:
     """Operation index of every draw under each decode mode, from one pass through the decoder.
 
-    The first k entries are what a budget of k draws gives: smaller budgets are prefixes of the largest.
+    The first k entries are what a budget of k draws gives: smaller budgets are prefixes of the largest. All random
+    numbers are drawn here, in order; the threads of ``pool`` only decode, so the result does not depend on them.
     """
     modes = tuple(modes)
-    chunks = [
-        decode_indices(logits, modes, generator)
-        for logits in _prior_logits(decoder, num_samples, generator, latent_dim)
-    ]
+    device = "cpu" if generator is None else generator.device
+
+    def draws() -> Iterator[tuple[Tensor, Tensor | None]]:
+        for z in _prior_draws(num_samples, generator, latent_dim):
+            yield z, torch.rand(len(z), POSITIONS, generator=generator, device=device) if "categorical" in modes else None
+
+    def decode(drawn: tuple[Tensor, Tensor | None]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            return decode_indices(decoder(drawn[0]), modes, drawn[1])
+
+    chunks = list((pool.map if pool else map)(decode, draws()))
     return {mode: torch.cat([chunk[mode] for chunk in chunks])[:num_samples] for mode in modes}
 
 
 def decode_indices(
-    logits: Float[Tensor, "batch 9 3"], modes: Iterable[str], generator: Generator | None = None
+    logits: Float[Tensor, "batch 9 3"], modes: Iterable[str], uniforms: Float[Tensor, "batch 9"] | None = None
 ) -> dict[str, Int[Tensor, "batch"]]:
-    """Decode logits to operation indices under each mode; only ``categorical`` draws from ``generator``."""
+    """Decode logits to operation indices under each mode; ``categorical`` alone reads ``uniforms``, drawn from [0, 1)."""
     low, mid, high = logits.movedim(-1, 0).contiguous()  # three [n, 9]
     powers = 3.0 ** torch.arange(POSITIONS - 1, -1, -1, device=logits.device)
     exponentials = None
@@ -74,7 +84,7 @@ def decode_indices(
             digits = torch.where(high > torch.maximum(low, mid), 2.0, (mid > low).to(logits.dtype))
         elif mode in ("categorical", "expectation"):
             exponentials = exponentials or _exponentials(low, mid, high)
-            digits = _random_digits(*exponentials, generator) if mode == "categorical" else _mean_digits(*exponentials)
+            digits = _random_digits(*exponentials, uniforms) if mode == "categorical" else _mean_digits(*exponentials)
         else:
             raise ValueError(f"decode mode {mode!r}: expected one of {', '.join(MODES)}")
         decoded[mode] = (digits.float() @ powers).long()  # exact in float32: every index < 2**24
@@ -88,10 +98,11 @@ def cell_counts(
     device = "cpu" if generator is None else generator.device
     counts = torch.zeros(NUM_OPERATIONS, dtype=torch.long, device=device)
     left = num_samples
-    for logits in _prior_logits(decoder, num_samples, generator, latent_dim):
-        indices = decode_indices(logits[:left], ("argmax",))["argmax"]
-        counts += torch.bincount(indices, minlength=NUM_OPERATIONS)
-        left -= len(indices)
+    with torch.inference_mode():
+        for z in _prior_draws(num_samples, generator, latent_dim):
+            indices = decode_indices(decoder(z[:left]), ("argmax",))["argmax"]
+            counts += torch.bincount(indices, minlength=NUM_OPERATIONS)
+            left -= len(indices)
     return counts
 
 
@@ -151,16 +162,13 @@ def uniform_decoder(z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 9 
     return z.new_zeros(len(z), POSITIONS, 3)
 
 
-def _prior_logits(
-    decoder: Decoder, num_samples: int, generator: Generator | None, latent_dim: int
-) -> Iterator[Float[Tensor, "chunk 9 3"]]:
+def _prior_draws(num_samples: int, generator: Generator | None, latent_dim: int) -> Iterator[Float[Tensor, "chunk latent"]]:
     if num_samples < 1:
         raise ValueError(f"num_samples {num_samples!r}: expected at least one draw")
     device = "cpu" if generator is None else generator.device
-    with torch.inference_mode():
-        for _ in range(0, num_samples, CHUNK):
-            # Always whole chunks, cut by the caller: the first k draws are then the same at every budget.
-            yield decoder(torch.randn(CHUNK, latent_dim, generator=generator, device=device))
+    for _ in range(0, num_samples, CHUNK):
+        # Always whole chunks, cut by the caller: the first k draws are then the same at every budget.
+        yield torch.randn(CHUNK, latent_dim, generator=generator, device=device)
 
 
 def _exponentials(low: Tensor, mid: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -168,8 +176,10 @@ def _exponentials(low: Tensor, mid: Tensor, high: Tensor) -> tuple[Tensor, Tenso
     return (low - top).exp_(), (mid - top).exp_(), (high - top).exp_()
 
 
-def _random_digits(low: Tensor, mid: Tensor, high: Tensor, generator: Generator | None) -> Tensor:
-    threshold = torch.rand(low.shape, generator=generator, device=low.device) * (low + mid + high)
+def _random_digits(low: Tensor, mid: Tensor, high: Tensor, uniforms: Tensor | None) -> Tensor:
+    if uniforms is None:
+        raise ValueError("decode mode 'categorical' needs uniforms, one a position")
+    threshold = uniforms * (low + mid + high)
     return (threshold >= low).to(low.dtype) + (threshold >= low + mid)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from ternary_lib import coverage
 from ternary_lib.config import Config, EvaluationConfig
@@ -25,7 +25,7 @@ ACTIVE_VARIANCE = 0.01  # a latent dimension is active where Var over operations
 
 
 def evaluate_epoch(
-    model: TernaryVAE, config: Config, controls: Controls, split: Split, draws: int | None = None
+    model: TernaryVAE, config: Config, controls: Controls, split: Split, draws: int | None = None, workers: int = 1
 ) -> dict[str, float | int]:
     """One row of the history: validation loss, reconstruction, rate, distortion and coverage of both pathways.
 
@@ -35,32 +35,38 @@ def evaluate_epoch(
         controls: the epoch's τ, ρ, β and λ.
         split: the operations' split.
         draws: prior draws to decode; None for the largest of ``evaluation.budgets``.
+        workers: threads that share the decoding; the result does not depend on how many.
     """
     device = next(model.parameters()).device
-    with torch.inference_mode():
+    with torch.inference_mode(), ThreadPoolExecutor(workers) as pool:
         row: dict[str, float | int] = {}
         losses = validation_loss(model, config, controls, split.validation)
         row |= {f"validation.{name}": float(value) for name, value in zip(LossBreakdown._fields, losses, strict=True)}
-        row |= reconstruction(model, split, controls.rho, stream(config.seed, "posterior", controls.epoch, device=device))
+        generator = stream(config.seed, "validation", controls.epoch, device=device)
+        row["validation.total_sampled"] = float(validation_loss(model, config, controls, split.validation, generator)[0])
+        generator = stream(config.seed, "posterior", controls.epoch, device=device)
+        row |= reconstruction(model, split, controls.rho, generator, pool)
         for name, pathway in _pathways(model):
             generator = stream(config.seed, "coverage", name, controls.epoch, device=device)
-            counts = coverage_counts(pathway, config.evaluation, generator, config.model.latent_dim, draws)
+            counts = coverage_counts(pathway, config.evaluation, generator, config.model.latent_dim, draws, pool)
             row |= {f"{name}.coverage.{mode}.{n}": found for (mode, n), found in counts.items()}
     return row
 
 
 def validation_loss(
-    model: TernaryVAE, config: Config, controls: Controls, indices: Int[Tensor, "n"]
+    model: TernaryVAE, config: Config, controls: Controls, indices: Int[Tensor, "n"], generator: Generator | None = None
 ) -> Float[Tensor, "terms"]:
     """L_total and its terms at z = μ and g = 1 with the epoch's λ, ρ and β; means over batches of the training size.
 
+    With a ``generator`` z is sampled at the epoch's τ instead, as in training.
     Batches, because repulsion, output entropy and the histograms depend on how many codes are compared.
     """
+    taus = (0.0, 0.0) if generator is None else (controls.tau_a, controls.tau_b)
     operations = all_operations().to(next(model.parameters()).device)[indices]
     lambdas = torch.tensor([controls.lambda_1, controls.lambda_2, controls.lambda_3], device=operations.device)
     rows, sizes = [], []
     for x in operations.split(config.training.batch_size):
-        output = model(x, 0.0, 0.0, controls.rho)
+        output = model(x, *taus, controls.rho, generator)
         rows.append(torch.stack(total_loss(output, x + 1, (controls.beta_a, controls.beta_b), lambdas, config=config.loss)))
         sizes.append(len(x))
     if not rows:
@@ -69,7 +75,9 @@ def validation_loss(
     return weights @ torch.stack(rows)
 
 
-def reconstruction(model: TernaryVAE, split: Split, rho: float, generator: Generator) -> dict[str, float | int]:
+def reconstruction(
+    model: TernaryVAE, split: Split, rho: float, generator: Generator, pool: Executor | None = None
+) -> dict[str, float | int]:
     """Of each pathway, over all operations: rate, distortion, -ELBO, active units and exact reconstruction.
 
     Alone, the pathway decodes its own μ (ρ = 0); mixed, both means cross-injected at ``rho``.
@@ -77,15 +85,15 @@ def reconstruction(model: TernaryVAE, split: Split, rho: float, generator: Gener
     """
     x = all_operations().to(generator.device)
     classes = x + 1
-    posteriors = {name: encode(pathway, x) for name, pathway in _pathways(model)}
+    posteriors = {name: encode(pathway, x, pool) for name, pathway in _pathways(model)}
     row: dict[str, float | int] = {}
     for name, pathway in _pathways(model):
         mu, logvar = posteriors[name]
         other = posteriors["b" if name == "a" else "a"][0]
         rate = float(kl_divergence(mu, logvar))
-        distortion = float(cross_entropy(decode(pathway, sample_latent(mu, logvar, 1.0, generator)), classes))
-        exact = (decode(pathway, mu).argmax(-1) == classes).all(-1).double()
-        mixed = (decode(pathway, torch.lerp(mu, other, rho)).argmax(-1) == classes).all(-1).double()
+        distortion = float(cross_entropy(decode(pathway, sample_latent(mu, logvar, 1.0, generator), pool), classes))
+        exact = (decode(pathway, mu, pool).argmax(-1) == classes).all(-1).double()
+        mixed = (decode(pathway, torch.lerp(mu, other, rho), pool).argmax(-1) == classes).all(-1).double()
         row |= {
             f"{name}.rate": rate,
             f"{name}.distortion": distortion,
@@ -99,11 +107,16 @@ def reconstruction(model: TernaryVAE, split: Split, rho: float, generator: Gener
 
 
 def coverage_counts(
-    pathway: Pathway, config: EvaluationConfig, generator: Generator, latent_dim: int, draws: int | None = None
+    pathway: Pathway,
+    config: EvaluationConfig,
+    generator: Generator,
+    latent_dim: int,
+    draws: int | None = None,
+    pool: Executor | None = None,
 ) -> dict[tuple[str, int], int]:
     """Distinct operations among prior draws, by (decode mode, budget); every budget is a prefix of one pass."""
     budgets = sorted({*config.budgets, draws or config.budgets[-1]})
-    found = coverage.draw_indices(pathway.decoder, budgets[-1], coverage.MODES, generator, latent_dim)
+    found = coverage.draw_indices(pathway.decoder, budgets[-1], coverage.MODES, generator, latent_dim, pool)
     return {(mode, n): coverage.distinct(indices[:n]) for mode, indices in found.items() for n in budgets}
 
 
@@ -199,16 +212,26 @@ def mutual_information(pathway: Pathway, samples: int, generator: Generator) -> 
 
 
 def encode(
-    pathway: Pathway, x: Int[Tensor, "n 9"]
+    pathway: Pathway, x: Int[Tensor, "n 9"], pool: Executor | None = None
 ) -> tuple[Float[Tensor, "n latent"], Float[Tensor, "n latent"]]:
-    """μ and log σ² of many operations, in chunks that stay in the cache."""
-    mu, logvar = zip(*(pathway.encoder(chunk) for chunk in x.split(coverage.CHUNK)), strict=True)
+    """μ and log σ² of many operations, in chunks that stay in the cache and that the threads of ``pool`` share."""
+    mu, logvar = zip(*_in_chunks(pathway.encoder, x, pool), strict=True)
     return torch.cat(mu), torch.cat(logvar)
 
 
-def decode(pathway: Pathway, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 9 3"]:
-    """Logits of many latent codes, in chunks that stay in the cache."""
-    return torch.cat([pathway.decoder(chunk) for chunk in z.split(coverage.CHUNK)])
+def decode(pathway: Pathway, z: Float[Tensor, "n latent"], pool: Executor | None = None) -> Float[Tensor, "n 9 3"]:
+    """Logits of many latent codes, in chunks that stay in the cache and that the threads of ``pool`` share."""
+    return torch.cat(_in_chunks(pathway.decoder, z, pool))
+
+
+def _in_chunks(module: nn.Module, values: Tensor, pool: Executor | None) -> list[Any]:
+    inference = torch.is_inference_mode_enabled()  # a thread of the pool would not know
+
+    def apply(chunk: Tensor) -> Any:
+        with torch.inference_mode(inference):
+            return module(chunk)
+
+    return list((pool.map if pool else map)(apply, values.split(coverage.CHUNK)))
 
 
 def _pathways(model: TernaryVAE) -> list[tuple[str, Pathway]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from ternary_lib.config import Config, ConfigError, config_from_mapping, config_
 from ternary_lib.control import Controls
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import PATHWAYS, evaluate_epoch, evaluate_final
-from ternary_lib.machine import final_threads, training_device
+from ternary_lib.machine import evaluation_threads, training_device
 from ternary_lib.model import TernaryVAE
 
 History = dict[str, list]
@@ -46,12 +46,31 @@ class Run:
         return f"Loaded, not trained now: {what}, trained on {self.record['started'][:10]} in {minutes:.1f} minutes."
 
 
-def open_run(config: Config, run_dir: Path, resume: bool) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+class Saved(NamedTuple):
+    """A checkpoint to go on from."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.meta["epoch"]
+
+    @property
+    def path(self) -> str:
+        """The form of the training step it was trained with."""
+        return self.meta["step_path"]
+
+
+def open_run(config: Config, run_dir: Path, resume: bool) -> Saved | None:
     """The checkpoint to go on from, or None for a fresh start."""
     last = run_dir / "last.safetensors"
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not last.is_file():
+            if (run_dir / "record.json").exists():  # a record without its weights: not ours to write over
+                raise ConfigError(f"{run_dir}: holds record.json but no last.safetensors; remove it or choose another directory")
             checkpoint.write_atomically(run_dir / "config.yaml", dump_config(config).encode())
             return None
     except OSError as error:
@@ -64,7 +83,7 @@ def open_run(config: Config, run_dir: Path, resume: bool) -> tuple[dict[str, Ten
         raise ConfigError(f"{run_dir}: holds a run of another configuration ({_first_difference(theirs, config)})")
     if meta["source_hash"] != records.source_hash():
         raise ConfigError(f"{run_dir}: holds a run made by other code; choose another directory")
-    return tensors, meta
+    return Saved(tensors, meta)
 
 
 def _first_difference(theirs: Config, ours: Config) -> str:
@@ -83,9 +102,10 @@ def _first_difference(theirs: Config, ours: Config) -> str:
 class Journal:
     """The run's memory: evaluates each epoch's snapshot, appends it to the history and saves, in one background thread."""
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
+    def __init__(self, config: Config, run_dir: Path, step_path: str) -> None:
         self.config = config
         self.run_dir = run_dir
+        self.step_path = step_path
         self.model = TernaryVAE(config.model).to(training_device())  # a copy of its own: training goes on meanwhile
         self.split = split_indices(config.data)
         self.history: History = {}
@@ -106,7 +126,7 @@ class Journal:
         last = controls.epoch + 1 == self.config.schedules.total_epochs
         load_weights(self.model, snapshot)
         draws = self.config.evaluation.final_draws if last else None
-        measured = evaluate_epoch(self.model, self.config, controls, self.split, draws)
+        measured = evaluate_epoch(self.model, self.config, controls, self.split, draws, evaluation_threads())
         row = asdict(controls) | {f"train.{name}": value for name, value in means.items()} | measured
         self.last_row = row
         only_once = set() if self.config.evaluation.final_draws in self.config.evaluation.budgets else {str(draws)}
@@ -122,7 +142,7 @@ class Journal:
         epoch = self.history["epoch"][-1]
         if not self.last_row:  # interrupted between the last checkpoint and the record
             self.last_row = self._evaluate_last_again()
-        final = evaluate_final(self.model, self.config, epoch, final_threads())
+        final = evaluate_final(self.model, self.config, epoch, evaluation_threads())
         for name in PATHWAYS:
             own = {k[2:]: v for k, v in self.last_row.items() if k.startswith(f"{name}.")}
             final[name] = own | final[name]
@@ -136,7 +156,7 @@ class Journal:
         tensors, _ = checkpoint.load(self.run_dir / "last.safetensors")
         load_weights(self.model, tensors)
         controls = last_controls(self.history)
-        return evaluate_epoch(self.model, self.config, controls, self.split, self.config.evaluation.final_draws)
+        return evaluate_epoch(self.model, self.config, controls, self.split, self.config.evaluation.final_draws, evaluation_threads())
 
     def _save(self, snapshot: dict[str, Tensor], epoch: int, last: bool) -> None:
         self._tick()
@@ -151,6 +171,7 @@ class Journal:
             "started": self.started,
             "seconds": self.seconds,
             "untrained": self.untrained,
+            "step_path": self.step_path,
         }
         losses = self.history["validation.total"]
         if losses[-1] == min(losses) and losses.count(losses[-1]) == 1:
@@ -177,6 +198,7 @@ class Journal:
             "versions": records.versions(),
             "device": str(training_device()),
             "hardware": records.hardware(),
+            "step_path": self.step_path,
             "started": self.started,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "best_validation_loss": losses[best],

@@ -108,9 +108,9 @@ def entropy_alignment(entropy_a: Float[Tensor, ""], entropy_b: Float[Tensor, ""]
 def total_loss(
     output: DualOutput,
     classes: Int[Tensor, "batch 9"],
-    betas: tuple[float, float],
+    betas: tuple[float | Tensor, float | Tensor],
     lambdas: Float[Tensor, "3"],
-    scales: tuple[Tensor | float, Tensor | float] = (1.0, 1.0),
+    scales: tuple[float, float] | Float[Tensor, "2"] = (1.0, 1.0),
     config: LossConfig | None = None,
 ) -> LossBreakdown:
     """L_total = λ₁·g_A·L_A + λ₂·g_B·L_B + λ₃·L_align.

@@ -23,8 +23,8 @@ def training_device() -> torch.device:
     return device
 
 
-def final_threads() -> int:
-    """$TERNARY_THREADS, or every core: how many threads share the draws after the last epoch."""
+def evaluation_threads() -> int:
+    """$TERNARY_THREADS, or every core: how many threads share the decoding of prior draws, and a stack's training."""
     text = os.environ.get("TERNARY_THREADS") or str(os.cpu_count() or 1)
     if not text.isdigit() or not 1 <= int(text) <= 1024:
         raise ConfigError(f"TERNARY_THREADS={text}: expected a whole number of at least 1")
@@ -32,15 +32,28 @@ def final_threads() -> int:
 
 
 @contextmanager
-def training_settings(config: Config) -> Iterator[None]:
-    """One thread for training (batches of 64 are too small to share), deterministic algorithms if asked; put back after."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+def training_settings(config: Config, seeds: int = 1) -> Iterator[None]:
+    """Threads and deterministic algorithms of training; put back after.
+
+    One thread for one seed: batches of 64 are too small to share, and another core evaluates meanwhile. All for a stack.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled()
     if config.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(1)
+    try:
+        with threads(1 if seeds == 1 else evaluation_threads()):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """That many threads within one torch operation; put back after."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(before)

@@ -128,7 +128,13 @@ class TernaryVAE(nn.Module):
             initialise(self, generator)
 
     def forward(
-        self, x: Num[Tensor, "batch 9"], tau_a: float, tau_b: float, rho: float, generator: Generator | None = None
+        self,
+        x: Num[Tensor, "batch 9"],
+        tau_a: float | Tensor,
+        tau_b: float | Tensor,
+        rho: float | Tensor,
+        generator: Generator | None = None,
+        noise: Float[Tensor, "2 batch latent"] | None = None,
     ) -> DualOutput:
         """Encode, sample at temperatures τ, mix by ρ and decode.
 
@@ -138,11 +144,13 @@ class TernaryVAE(nn.Module):
             tau_b: the same for pathway B.
             rho: permeability in [0, 1].
             generator: source of ε; None takes the global one.
+            noise: ε itself, of A and of B, where it was drawn before.
         """
+        noise_a, noise_b = (None, None) if noise is None else noise
         mu_a, logvar_a = self.pathway_a.encoder(x)
         mu_b, logvar_b = self.pathway_b.encoder(x)
-        z_a = sample_latent(mu_a, logvar_a, tau_a, generator)
-        z_b = sample_latent(mu_b, logvar_b, tau_b, generator)
+        z_a = sample_latent(mu_a, logvar_a, tau_a, generator, noise_a)
+        z_b = sample_latent(mu_b, logvar_b, tau_b, generator, noise_b)
         z_tilde_a = cross_inject(z_a, z_b, rho)
         z_tilde_b = cross_inject(z_b, z_a, rho)
         return DualOutput(
@@ -154,18 +162,20 @@ class TernaryVAE(nn.Module):
 def sample_latent(
     mu: Float[Tensor, "batch latent"],
     logvar: Float[Tensor, "batch latent"],
-    tau: float,
+    tau: float | Tensor,
     generator: Generator | None = None,
+    epsilon: Float[Tensor, "batch latent"] | None = None,
 ) -> Float[Tensor, "batch latent"]:
-    """z = μ + τ·σ⊙ε with ε ~ N(0, I); τ = 0 returns μ."""
-    if tau == 0:
-        return mu
-    epsilon = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    return torch.addcmul(mu, torch.exp(0.5 * logvar), epsilon, value=tau)
+    """z = μ + τ·σ⊙ε with ε ~ N(0, I), drawn from ``generator`` unless given; τ = 0 returns μ."""
+    if epsilon is None:
+        if tau == 0:
+            return mu
+        epsilon = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    return mu + tau * torch.exp(0.5 * logvar) * epsilon
 
 
 def cross_inject(
-    own: Float[Tensor, "batch latent"], other: Float[Tensor, "batch latent"], rho: float
+    own: Float[Tensor, "batch latent"], other: Float[Tensor, "batch latent"], rho: float | Tensor
 ) -> Float[Tensor, "batch latent"]:
     """z̃ = (1-ρ)·own + ρ·sg(other): the other pathway's code enters without carrying a gradient back."""
     return torch.lerp(own, other.detach(), rho)

@@ -18,8 +18,8 @@ from ternary_lib.files import write_atomically
 
 # What a run's numbers are made by. Everything else may change without making a run stale.
 TRAINING_MODULES = (
-    "operations", "randomness", "data", "schedules", "model", "losses", "statenet", "control", "hypergradient",
-    "coverage", "evaluation", "journal", "machine", "training",
+    "operations", "randomness", "data", "schedules", "model", "losses", "statenet", "control", "step", "fast_path",
+    "hypergradient", "coverage", "evaluation", "journal", "machine", "training",
 )  # fmt: skip
 PACKAGES = ("torch", "numpy", "pydantic", "safetensors")
 
@@ -32,8 +32,16 @@ def source_hash() -> str:
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
+        digest.update(_spell(tree).encode())
     return digest.hexdigest()
+
+
+def _spell(node: Any) -> str:
+    # ast.dump's text, made the same under every Python: which empty fields it prints differs between versions.
+    if isinstance(node, ast.AST):
+        fields = [f"{name}={_spell(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return f"{type(node).__name__}({','.join(fields)})"
+    return f"[{','.join(map(_spell, node))}]" if isinstance(node, list) else repr(node)
 
 
 def versions() -> dict[str, str]:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ternary_lib.config import Config
+from ternary_lib.config import Config, ConfigError, config_hash
 from ternary_lib.control import Controller, Controls
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import PATHWAYS, evaluate_epoch
+from ternary_lib.fast_path import fast_step
 from ternary_lib.hypergradient import LookAhead
-from ternary_lib.journal import Journal, Run, load_run, load_weights, open_run
-from ternary_lib.losses import LossBreakdown, total_loss
-from ternary_lib.machine import training_device, training_settings
+from ternary_lib.journal import Journal, Run, Saved, load_run, load_weights, open_run
+from ternary_lib.machine import threads, training_device, training_settings
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
 from ternary_lib.progress import Progress
 from ternary_lib.randomness import stream
+from ternary_lib.step import STEP_COLUMNS, Batch, Dials, Step, gradient_ratio
 
-STEP_COLUMNS = (*LossBreakdown._fields, "grad_norm_a", "grad_norm_b")
+WEIGHED = [STEP_COLUMNS.index(name) for name in ("scaled_loss_a", "scaled_loss_b", "alignment")]  # what λ₁, λ₂, λ₃ multiply
 
 
 class TrainingError(RuntimeError):
@@ -43,121 +45,164 @@ def train(config: Config, run_dir: str | Path, resume: bool = False, progress: b
         ConfigError: ``run_dir`` holds a run and ``resume`` is off, or a run of another configuration or code.
         TrainingError: the loss is no longer finite.
     """
-    run_dir = Path(run_dir)
-    saved = open_run(config, run_dir, resume)
-    if saved is not None and (run_dir / "record.json").is_file():
-        return load_run(run_dir)
-    with training_settings(config), ThreadPoolExecutor(1) as background:
-        trainer = Trainer(config)
-        journal = Journal(config, run_dir)
-        if saved is None:
-            journal.untrained = evaluate_untrained(trainer.model, config)
+    return train_together([config], [run_dir], resume, progress)[0]
+
+
+def train_together(
+    configs: Sequence[Config], run_dirs: Sequence[str | Path], resume: bool = False, progress: bool = True
+) -> list[Run]:
+    """``train`` for several seeds of one configuration, their parameters stacked: one step updates them all.
+
+    Each seed keeps its own directory, records and random streams, so that it can also go on alone.
+    """
+    _require_same_but_seed(configs)
+    paths = [Path(run_dir) for run_dir in run_dirs]
+    saved = [open_run(config, path, resume) for config, path in zip(configs, paths, strict=True)]
+    total, runs = configs[0].schedules.total_epochs, {}
+    stacks: dict[int, list[int]] = {}  # seeds that stand at the same epoch go on together
+    for i, (path, state) in enumerate(zip(paths, saved, strict=True)):
+        epoch = state.epoch if state else 0
+        if epoch == total and (path / "record.json").is_file():
+            runs[i] = load_run(path)
         else:
-            trainer.restore(*saved)
-            journal.restore(*saved)
-        bar, first, pending = Progress(config.schedules.total_epochs, progress), trainer.epoch, None
-        for epoch in range(first, config.schedules.total_epochs):
+            stacks.setdefault(epoch, []).append(i)
+    for members in stacks.values():
+        parts = ([values[i] for i in members] for values in (configs, paths, saved))
+        runs |= zip(members, _train_stack(*parts, progress), strict=True)
+    return [runs[i] for i in range(len(configs))]
+
+
+def _train_stack(configs: list[Config], run_dirs: list[Path], saved: list[Saved | None], progress: bool) -> list[Run]:
+    config, seeds = configs[0], len(configs)
+    total = config.schedules.total_epochs
+    with training_settings(config, seeds), ThreadPoolExecutor(1) as background:
+        trainer = Trainer(configs, saved[0] and saved[0].path)
+        journals = [Journal(*where, trainer.path) for where in zip(configs, run_dirs, strict=True)]
+        for i, (journal, state) in enumerate(zip(journals, saved, strict=True)):
+            if state is None:
+                journal.untrained = evaluate_untrained(trainer.models[i], configs[i])
+            else:
+                trainer.restore(*state, i)
+                journal.restore(*state)
+        bar, first, pending = Progress(total, progress), trainer.epoch, []
+        for epoch in range(first, total):
             controls, means = trainer.train_epoch(epoch)
             _wait(pending)  # at most one epoch is being evaluated: memory stays flat, and an error there stops the run
-            pending = background.submit(journal.close_epoch, trainer.snapshot(), controls, means)
-            bar.update(epoch + 1, f"phase {controls.phase} · loss {means['total']:.3f}")
+            with threads(1):
+                pending = [
+                    background.submit(journal.close_epoch, trainer.snapshot(i), controls[i], means[i])
+                    for i, journal in enumerate(journals)
+                ]
+                if seeds > 1:  # a stack trains on every core: none is left to evaluate on meanwhile
+                    _wait(pending)
+            bar.update(epoch + 1, f"phase {controls[0].phase} · loss {means[0]['total']:.3f}")
         _wait(pending)
-        run = journal.finish(config.schedules.total_epochs - first)
-        bar.close(run.describe())
-    return run
+        runs = [journal.finish(total - first) for journal in journals]
+        bar.close(runs[0].describe() if seeds == 1 else f"{seeds} seeds together. {runs[-1].describe()}")
+    return runs
 
 
-def _wait(pending: Future | None) -> None:
-    if pending is not None:
-        pending.result()
+def _wait(pending: list[Future]) -> None:
+    for future in pending:
+        future.result()
 
 
 class Trainer:
-    """Everything that training changes: weights, optimiser, controller, random stream."""
+    """Everything that training changes, for one seed or several stacked: weights, optimiser, controllers, random streams."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, configs: Config | Sequence[Config], path: str | None = None) -> None:
+        configs = [configs] if isinstance(configs, Config) else list(configs)
+        _require_same_but_seed(configs)
+        self.config = config = configs[0]
+        self.configs = configs
         self.device = training_device()
-        self.model = TernaryVAE(config.model, stream(config.seed, "weights")).to(self.device)
-        self.theta, self.cut = flatten(self.model)
-        self.optimizer = torch.optim.AdamW([self.theta], weight_decay=config.training.weight_decay, fused=True)
-        self.controller = Controller(config, self.model.statenet, self.device)
-        self.split = split_indices(config.data)
-        self.operations = all_operations()[self.split.train].to(self.device)
-        self.generator = stream(config.seed, "training", device=self.device)
+        self.models = [TernaryVAE(c.model, stream(c.seed, "weights")).to(self.device) for c in configs]
+        self.controllers = [Controller(c, model.statenet, self.device) for c, model in zip(configs, self.models, strict=True)]
+        self.generators = [stream(c.seed, "training", device=self.device) for c in configs]
+        self.operations = all_operations()[split_indices(config.data).train].to(self.device)
+        self.step = Step(config, self.device)
+        self.state = self.step.initial_state(self.models)
+        self.look_ahead = LookAhead(self.step)
         self.epoch = 0
-        self.means: dict[str, float] | None = None
-        parameters = [p for path in (self.model.pathway_a, self.model.pathway_b) for p in path.parameters()]
-        self.look_ahead = LookAhead(self.optimizer, self.theta, parameters, config.training.grad_clip)
+        self.means: list[dict[str, float]] | None = None
+        self.path, self.path_reason, self.run_step = fast_step(self.step, self.state, path)
 
-    def train_epoch(self, epoch: int) -> tuple[Controls, dict[str, float]]:
-        """One pass over the training set: the epoch's controls and the means of its steps."""
-        size = self.config.training.batch_size
-        controls = self.controller.begin_epoch(epoch, self.means)
-        self.optimizer.param_groups[0]["lr"] = controls.learning_rate_applied
-        order = torch.randperm(len(self.operations), generator=self.generator, device=self.device)
-        x = self.operations[order]
-        batches = list(zip(x.float().split(size), (x + 1).split(size), strict=True))
-        log = torch.zeros(len(STEP_COLUMNS), device=self.device)
-        looks, every = self.controller.signal == "hypergradient", self.config.statenet.hypergradient_interval
-        for step, (inputs, classes) in enumerate(batches):
-            look = looks and step % every == 0 and step + 1 < len(batches)
-            log += self._step(inputs, classes, controls, look, looks and step % every == 1)
-        self.controller.end_epoch(len(batches))
-        self.means = dict(zip(STEP_COLUMNS, (log / len(batches)).tolist(), strict=True))
+    def train_epoch(self, epoch: int) -> tuple[list[Controls], list[dict[str, float]]]:
+        """One pass over the training set: each seed's controls and the means of its steps."""
+        controls = [
+            controller.begin_epoch(epoch, self.means and self.means[i], self._ratio(i))
+            for i, controller in enumerate(self.controllers)
+        ]
+        dials = Dials.of(controls, self.device)
+        looks = self.controllers[0].signal == "hypergradient" and self.controllers[0].corrected
+        every, batches, by_all = self.config.statenet.hypergradient_interval, self._batches(), []
+        log = torch.zeros(len(controls), len(STEP_COLUMNS), device=self.device)
+        for step, batch in enumerate(batches):
+            if looks and step % every == 1:
+                by_all.append(self.look_ahead.after(self.state, batch, dials))
+            if looks and step % every == 0 and step + 1 < len(batches):
+                self.look_ahead.before(self.state, batch, dials)
+            log += self.run_step(self.state, batch, dials)
+        self.means = [dict(zip(STEP_COLUMNS, row, strict=True)) for row in (log / len(batches)).tolist()]
+        by_lambda = log[:, WEIGHED] / len(batches)
+        for i, controller in enumerate(self.controllers):
+            controller.end_epoch(by_lambda[i], torch.stack(by_all).mean(0)[i] if by_all else None)
         self.epoch = epoch + 1
-        for name, mean in self.means.items():
-            if not math.isfinite(mean):
-                raise TrainingError(f"epoch {epoch}: {name} is {mean}; the last good state is in last.safetensors")
+        self._require_finite(epoch)
         return controls, self.means
 
-    def _step(self, x: Tensor, classes: Tensor, controls: Controls, look: bool, looked: bool) -> Tensor:
-        """One update; ``look`` prepares a look-ahead from it and ``looked`` evaluates that of the step before."""
-        controller, clip = self.controller, self.config.training.grad_clip
-        output = self.model(x, controls.tau_a, controls.tau_b, controls.rho, self.generator)
-        scales = controller.balance.scales()
-        betas = (controls.beta_a, controls.beta_b)
-        losses = total_loss(output, classes, betas, controller.lambdas, scales, self.config.loss)
-        if looked and controls.learning_rate_applied:
-            next_loss = losses.loss_a + losses.loss_b
-            controller.lookahead.append(self.look_ahead.after(next_loss, controls.learning_rate_applied))
-        if look:
-            self.look_ahead.before(self.look_ahead.term_gradients(losses, scales), controller.lambdas)
-        self.theta.grad.zero_()
-        losses.total.backward()
-        norms = torch.stack([torch.linalg.vector_norm(part) for part in self.theta.grad.tensor_split([self.cut])])
-        factor = (clip / (torch.linalg.vector_norm(norms) + 1e-6)).clamp(max=1)
-        self.theta.grad.mul_(factor)
-        seen = norms * factor if self.config.balance.norm_after_clip else norms
-        controller.balance.update(seen, controls.ema_momentum)
-        self.optimizer.step()
-        return torch.stack([*(value.detach() for value in losses), *norms])
+    def _batches(self) -> list[Batch]:
+        """An epoch's batches, every seed in an order and with noise from its own stream; the last may be smaller."""
+        size, latent, n = self.config.training.batch_size, self.config.model.latent_dim, len(self.operations)
+        orders = [torch.randperm(n, generator=g, device=self.device) for g in self.generators]
+        x = self.operations[torch.stack(orders)]  # [seeds, n, 9]
+        noise = [torch.randn(2 * n * latent, generator=g, device=self.device) for g in self.generators]
+        drawn = torch.stack(noise).split(2 * size * latent, dim=1)  # [seeds, 2·batch·latent] each
+        return [
+            Batch(*map(_packed, (part.to(epsilon.dtype), part + 1, epsilon.unflatten(1, (2, -1, latent)))))
+            for part, epsilon in zip(x.split(size, dim=1), drawn, strict=True)
+        ]
 
-    def snapshot(self) -> dict[str, Tensor]:
-        """Copies of everything a bitwise resume needs; training may go on while they are evaluated and written."""
-        state = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        state |= _optimizer_tensors("optimizer", self.optimizer)
-        state |= _optimizer_tensors("statenet_optimizer", self.controller.optimizer)
-        state["controller/lambdas"] = self.controller.lambdas
-        state["controller/rho"] = torch.tensor(self.controller.permeability.rho, dtype=torch.float64)
-        if self.controller.balance.norms is not None:
-            state["controller/gradient_norms"] = self.controller.balance.norms
-        state["generator/training"] = self.generator.get_state()
-        return {name: value.detach().clone() for name, value in state.items()}
+    def _ratio(self, member: int) -> float:
+        measured = self.epoch > 0 or self.config.balance.initial_norm is not None
+        return gradient_ratio(self.state.norms[member]) if measured else 1.0
 
-    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Continue from a checkpoint as if never interrupted."""
-        load_weights(self.model, tensors)
-        _restore_optimizer("optimizer", self.optimizer, tensors)
-        _restore_optimizer("statenet_optimizer", self.controller.optimizer, tensors)
-        self.controller.lambdas = tensors["controller/lambdas"].to(self.device)
-        self.controller.permeability.rho = float(tensors["controller/rho"])
-        if "controller/gradient_norms" in tensors:
-            self.controller.balance.norms = tensors["controller/gradient_norms"].to(self.device)
-        self.generator.set_state(tensors["generator/training"])
+    def _require_finite(self, epoch: int) -> None:
+        kept = "the last good state is in last.safetensors" if epoch else "nothing was saved before it"
+        for config, means in zip(self.configs, self.means, strict=True):
+            for name, mean in means.items():
+                if not math.isfinite(mean):
+                    raise TrainingError(f"epoch {epoch}, seed {config.seed}: {name} is {mean}; {kept}")
+
+    def snapshot(self, member: int = 0) -> dict[str, Tensor]:
+        """Copies of everything a bitwise resume of one seed needs; training may go on while they are evaluated and written."""
+        controller, state = self.controllers[member], self.state
+        tensors = {f"model/{name}": value[member] for name, value in self.step.unflatten(state.theta).items()}
+        tensors |= {f"model/statenet.{name}": value for name, value in controller.statenet.state_dict().items()}
+        tensors |= {f"optimizer/{name}": getattr(state, name)[member] for name in ("exp_avg", "exp_avg_sq", "step")}
+        tensors["controller/gradient_norms"] = state.norms[member]
+        tensors |= _optimizer_tensors("statenet_optimizer", controller.optimizer)
+        tensors["controller/lambdas"] = controller.lambdas
+        tensors["controller/rho"] = torch.tensor(controller.permeability.rho, dtype=torch.float64)
+        tensors["generator/training"] = self.generators[member].get_state()
+        return {name: value.detach().clone() for name, value in tensors.items()}
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any], member: int = 0) -> None:
+        """Continue one seed from its checkpoint as if never interrupted."""
+        model, controller, state = self.models[member], self.controllers[member], self.state
+        load_weights(model, tensors)
+        state.theta[member].copy_(self.step.flatten(dict(model.named_parameters())))
+        state.exp_avg[member].copy_(tensors["optimizer/exp_avg"])
+        state.exp_avg_sq[member].copy_(tensors["optimizer/exp_avg_sq"])
+        state.step[member].copy_(tensors["optimizer/step"])
+        state.norms[member].copy_(tensors["controller/gradient_norms"])
+        _restore_optimizer("statenet_optimizer", controller.optimizer, tensors)
+        controller.lambdas = tensors["controller/lambdas"].to(self.device)
+        controller.permeability.rho = float(tensors["controller/rho"])
+        self.generators[member].set_state(tensors["generator/training"])
         self.epoch = meta["epoch"]
-        last = {name: float(tensors[f"history/train.{name}"][-1]) for name in STEP_COLUMNS}
-        self.means = last
+        self.means = self.means or [{} for _ in self.configs]
+        self.means[member] = {name: float(tensors[f"history/train.{name}"][-1]) for name in STEP_COLUMNS}
 
 
 def evaluate_untrained(model: TernaryVAE, config: Config) -> dict[str, Any]:
@@ -167,21 +212,15 @@ def evaluate_untrained(model: TernaryVAE, config: Config) -> dict[str, Any]:
     return {name: {k[2:]: v for k, v in row.items() if k.startswith(f"{name}.")} for name in PATHWAYS}
 
 
-def flatten(model: TernaryVAE) -> tuple[nn.Parameter, int]:
-    """Lay both pathways' parameters and gradients into one vector each: (vector, where pathway B begins).
+def _packed(values: Tensor) -> Tensor:
+    # A slice keeps the strides of what it was cut from, and a compiled step is compiled anew for other strides.
+    return values.clone(memory_format=torch.contiguous_format)
 
-    One vector makes zeroing, norms, clipping and the optimiser one operation each instead of one a layer.
-    """
-    parts = [list(pathway.parameters()) for pathway in (model.pathway_a, model.pathway_b)]
-    theta = nn.Parameter(torch.cat([p.detach().reshape(-1) for part in parts for p in part]))
-    theta.grad = torch.zeros_like(theta)
-    offset = 0
-    for parameter in (p for part in parts for p in part):
-        size = parameter.numel()
-        parameter.data = theta.data[offset : offset + size].view_as(parameter)
-        parameter.grad = theta.grad[offset : offset + size].view_as(parameter)
-        offset += size
-    return theta, sum(p.numel() for p in parts[0])
+
+def _require_same_but_seed(configs: Sequence[Config]) -> None:
+    same = {config_hash(config.model_copy(update={"seed": 0})) for config in configs}
+    if len(same) > 1 or len({config.seed for config in configs}) < len(configs):
+        raise ConfigError("seeds trained together must differ in their seed and in nothing else")
 
 
 def _optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -196,5 +235,3 @@ def _restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: dic
             _, index, field = key.split("/")
             state.setdefault(int(index), {})[field] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from statistics import mean, variance
 
 import pytest
@@ -37,6 +38,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def seeded(number: int) -> torch.Generator:
     return torch.Generator().manual_seed(number)
+
+
+def uniform(rows: int, number: int) -> torch.Tensor:
+    return torch.rand(rows, POSITIONS, generator=seeded(number))
 
 
 def exact_mean(n: int) -> float:
@@ -183,14 +188,14 @@ def test_categorical_equals_inverse_transform_of_the_same_uniforms(scale):
     edges = cumulative[..., :2]
     clear = ((edges - uniforms[..., None]).abs() > 1e-6).flatten(1).all(1)
     naive = naive_indices((uniforms[..., None] >= edges).sum(-1) - 1)
-    got = decode_indices(logits, ("categorical",), seeded(6))["categorical"]
+    got = decode_indices(logits, ("categorical",), uniforms)["categorical"]
     assert clear.float().mean() > 0.99
     assert torch.equal(got[clear], naive[clear])
 
 
 def test_categorical_frequencies_match_the_softmax_on_both_sides():
     draws, logits = 60_000, random_logits(1, 1.0, number=3)
-    values = from_index(decode_indices(logits.expand(draws, -1, -1), ("categorical",), seeded(7))["categorical"])
+    values = from_index(decode_indices(logits.expand(draws, -1, -1), ("categorical",), uniform(draws, 7))["categorical"])
     frequency = torch.stack([(values == v).double().mean(0) for v in (-1, 0, 1)], dim=-1)  # [9, 3]
     p = logits[0].double().softmax(-1)
     assert ((frequency - p).abs() < 4.5 * (p * (1 - p) / draws).sqrt()).all()
@@ -202,14 +207,14 @@ def test_categorical_frequencies_match_the_softmax_on_both_sides():
 def test_a_value_of_probability_zero_is_never_drawn():
     logits = torch.full((20_000, POSITIONS, 3), -math.inf)
     logits[:, :, 1] = 0.0
-    assert decode_indices(logits, ("categorical",), seeded(8))["categorical"].unique().tolist() == [ALL_ZERO]
+    assert decode_indices(logits, ("categorical",), uniform(20_000, 8))["categorical"].unique().tolist() == [ALL_ZERO]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_index_arithmetic_is_to_index_on_every_operation(mode):
     operations = all_operations()
     logits = 300.0 * torch.nn.functional.one_hot(operations + 1, 3).float()
-    got = decode_indices(logits, (mode,), seeded(9))[mode]
+    got = decode_indices(logits, (mode,), uniform(len(logits), 9))[mode]
     assert got.dtype == torch.int64
     assert torch.equal(got, to_index(operations))
     assert torch.equal(got, torch.arange(N))
@@ -248,6 +253,24 @@ def test_a_smaller_budget_is_a_prefix_of_a_bigger_pass(n):
     for mode in MODES:
         assert small[mode].shape == (n,)
         assert torch.equal(small[mode], large[mode][:n])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_threads_that_share_the_decoding_change_nothing(workers):
+    decoder = torch.nn.Linear(16, 27).requires_grad_(False)
+
+    def logits(z):
+        return decoder(z).view(-1, POSITIONS, 3)
+
+    alone = draw_indices(logits, 9_000, MODES, seeded(10))
+    with ThreadPoolExecutor(workers) as pool:
+        shared = draw_indices(logits, 9_000, MODES, seeded(10), pool=pool)
+    assert all(torch.equal(alone[mode], shared[mode]) for mode in MODES)
+
+
+def test_categorical_needs_its_random_numbers():
+    with pytest.raises(ValueError, match="needs uniforms"):
+        decode_indices(torch.zeros(2, 9, 3), ("categorical",))
 
 
 def test_coverage_never_falls_with_the_budget(ideal):

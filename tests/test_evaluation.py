@@ -377,7 +377,7 @@ def test_an_epochs_row_holds_every_column_and_leaves_no_trace(small):
     again = evaluate_epoch(model, config, controls, split_indices(config.data))
     measures = ["rate", "distortion", "neg_elbo", "active_units"]
     measures += [f"exact_{part}" for part in ("all", "train", "validation", "test", "mixed")]
-    expected = {f"validation.{name}" for name in LossBreakdown._fields}
+    expected = {f"validation.{name}" for name in (*LossBreakdown._fields, "total_sampled")}
     expected |= {f"{p}.{name}" for p in "ab" for name in measures}
     expected |= {f"{p}.coverage.{mode}.{n}" for p in "ab" for mode in MODES for n in (100, 700)}
     assert set(row) == expected

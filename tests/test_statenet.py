@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ternary_lib.config import BalanceConfig, StateNetConfig, load_config
-from ternary_lib.control import Controller, GradientBalance
+from ternary_lib.control import Controller
 from ternary_lib.machine import training_settings
 from ternary_lib.model import initialise
 from ternary_lib.randomness import stream
@@ -21,6 +21,7 @@ from ternary_lib.statenet import (
     corrected_learning_rate,
     penalty,
 )
+from ternary_lib.step import State, average_norms, gradient_ratio, gradient_scales
 from ternary_lib.training import Trainer
 
 PRODUCTION = "configs/ternary_v5_5.yaml"
@@ -135,7 +136,7 @@ def test_the_first_epoch_is_not_corrected():
     assert first.learning_rate_applied == first.learning_rate == 1e-3
     assert (first.lambda_1, first.lambda_2, first.lambda_3) == pytest.approx((0.7, 0.7, 0.3))
     before = [p.clone() for p in control.statenet.parameters()]
-    control.end_epoch(10)
+    control.end_epoch(torch.ones(3))
     assert all(torch.equal(p, q) for p, q in zip(control.statenet.parameters(), before, strict=True))
 
 
@@ -143,9 +144,8 @@ def test_the_state_is_read_in_its_order():
     control = controller()
     control.statenet = Constant(0.0, 0.0, 0.0, 0.0)
     control.begin_epoch(0, None)
-    control.end_epoch(1)
-    control.balance.norms = torch.tensor([2.0, 3.0])
-    control.begin_epoch(130, MEANS)
+    control.end_epoch(torch.zeros(3))
+    control.begin_epoch(130, MEANS, 1.5)
     (state,) = control.statenet.seen
     assert state == pytest.approx([3.1, 2.9, 6.0, 8.0, 1.5, 0.1, 0.7, 0.7, 0.3])  # ρ: the gate is closed and nothing raised it
 
@@ -155,7 +155,7 @@ def test_lambdas_accumulate_and_the_learning_rate_does_not():
     control.statenet = Constant(1.0, 1.0, -1.0, 0.5)
     control.begin_epoch(0, None)
     for epoch in range(1, 41):
-        control.end_epoch(1)
+        control.end_epoch(torch.zeros(3))
         now = control.begin_epoch(epoch, MEANS)
         assert now.learning_rate_applied == pytest.approx(1.05e-3, rel=1e-6)
         expected = [min(0.95, 0.7 + 0.01 * epoch), max(0.5, 0.7 - 0.01 * epoch), 0.3 + 0.005 * epoch]
@@ -175,7 +175,7 @@ def test_weights_and_rate_never_leave_their_bounds(signal, seed):
         assert (weights >= LOWER).all() and (weights <= UPPER).all()
         assert 1e-6 <= now.learning_rate_applied <= 0.01
         assert abs(now.learning_rate_applied / now.learning_rate - 1) <= 0.99 + 1e-6 or now.learning_rate_applied == 1e-6
-        control.end_epoch(1)
+        control.end_epoch(torch.zeros(3))
         means = {name: 10 * torch.rand((), generator=source).item() for name in MEANS}
 
 
@@ -187,15 +187,11 @@ def gradient_by_output(signal, penalty_weight=0.0, lookahead=(0.5, -2.0, 3.0, 4.
     control = controller(statenet__signal=signal, statenet__penalty=penalty_weight)
     found = watch(control.statenet)
     control.begin_epoch(0, None)
-    control.end_epoch(1)
+    control.end_epoch(torch.zeros(3))
     now = control.begin_epoch(1, MEANS)
-    if control.lambdas.requires_grad:  # two steps of an epoch: L_total = λ·terms
-        for terms in ([2.0, -1.0, 0.5], [4.0, -1.0, 1.5]):
-            (control.lambdas @ torch.tensor(terms)).backward()
-    if signal == "hypergradient":
-        control.lookahead = [torch.tensor(lookahead), 3 * torch.tensor(lookahead)]
     before = [p.clone() for p in control.statenet.parameters()]
-    control.end_epoch(2)
+    # both are always given; which of them is read is the signal's choice
+    control.end_epoch(torch.tensor([3.0, -1.0, 1.0]), 2 * torch.tensor(lookahead))
     moved = any(not torch.equal(p, q) for p, q in zip(control.statenet.parameters(), before, strict=True))
     assert len(found) <= 1
     return (found[0].tolist() if found else None), moved, now
@@ -204,7 +200,7 @@ def gradient_by_output(signal, penalty_weight=0.0, lookahead=(0.5, -2.0, 3.0, 4.
 def test_signal_loss_reaches_the_weights_and_never_the_learning_rate():
     gradient, moved, _ = gradient_by_output("loss")
     assert gradient[0] == 0.0, "Δlr gets exactly nothing from L_total"
-    assert gradient[1:] == pytest.approx([0.01 * 3.0, 0.01 * -1.0, 0.01 * 1.0])  # the epoch's mean term × 0.01
+    assert gradient[1:] == pytest.approx([0.01 * 3.0, 0.01 * -1.0, 0.01 * 1.0])  # the mean of what each weighs × 0.01
     assert moved
 
 
@@ -234,10 +230,9 @@ def test_a_weight_at_its_bound_passes_no_gradient():
     control.statenet = Constant(0.0, -0.5, -0.5, -0.5)
     control.optimizer = torch.optim.SGD(control.statenet.parameters(), lr=1.0)
     control.begin_epoch(0, None)
-    control.end_epoch(1)
+    control.end_epoch(torch.zeros(3))
     control.begin_epoch(1, MEANS)
-    (control.lambdas @ torch.ones(3)).backward()
-    control.end_epoch(1)
+    control.end_epoch(torch.ones(3))
     assert control.statenet.corrections.grad.tolist() == pytest.approx([0.0, 0.0, 0.01, 0.01])
 
 
@@ -245,12 +240,12 @@ def test_a_weight_at_its_bound_passes_no_gradient():
 def test_in_real_training_each_signal_reaches_what_it_should(signal):
     config = load_config("configs/smoke.yaml", {"statenet.signal": signal, "statenet.penalty": 0.0, "data.train": 768})
     trainer = Trainer(config)
-    found = watch(trainer.model.statenet)
-    before = [p.detach().clone() for p in trainer.model.statenet.parameters()]
+    found = watch(trainer.models[0].statenet)
+    before = [p.detach().clone() for p in trainer.models[0].statenet.parameters()]
     with training_settings(config):
         for epoch in range(2):
             trainer.train_epoch(epoch)
-    after = list(trainer.model.statenet.parameters())
+    after = list(trainer.models[0].statenet.parameters())
     if signal == "none":
         assert found == []
         assert all(torch.equal(p, q) for p, q in zip(after, before, strict=True))
@@ -262,24 +257,34 @@ def test_in_real_training_each_signal_reaches_what_it_should(signal):
     assert not any(torch.equal(p, q) for p, q in zip(after, before, strict=True)), "every weight of StateNet moves"
 
 
+def looked_ahead(epochs=2, **overrides):
+    """Every look-ahead's gradient of a short training, by epoch."""
+    settings_ = {"statenet.signal": "hypergradient", "data.train": 768} | {k.replace("__", "."): v for k, v in overrides.items()}
+    trainer = Trainer(load_config("configs/smoke.yaml", settings_))
+    found, after = [], trainer.look_ahead.after
+
+    def watched(*arguments):
+        found[-1].append(after(*arguments)[0])
+        return found[-1][-1][None]
+
+    trainer.look_ahead.after = watched
+    for epoch in range(epochs):
+        found.append([])
+        trainer.train_epoch(epoch)
+    return found
+
+
 def test_a_hard_histogram_and_the_look_ahead_go_together():
-    overrides = {"statenet.signal": "hypergradient", "loss.latent_entropy": "hard", "data.train": 768}
-    trainer = Trainer(load_config("configs/smoke.yaml", overrides))
-    trainer.controller.end_epoch = lambda steps: None  # it would empty the list
-    trainer.train_epoch(0)
-    (gradient,) = trainer.controller.lookahead
+    none, (gradient,) = looked_ahead(loss__latent_entropy="hard")
+    assert none == [], "the first epoch is not corrected, so nothing is learned from it"
     assert gradient[3] == 0, "L_align has no gradient, so its weight has no effect"
     assert (gradient[:3] != 0).all()
 
 
 @pytest.mark.parametrize(("interval", "examples", "expected"), [(2, 768, 1), (2, 1024, 2), (16, 512, 1)])
 def test_every_look_ahead_that_was_prepared_is_evaluated(interval, examples, expected):
-    overrides = {"statenet.signal": "hypergradient", "statenet.hypergradient_interval": interval, "data.train": examples}
-    trainer = Trainer(load_config("configs/smoke.yaml", overrides))
-    seen = []
-    trainer.controller.end_epoch = lambda steps: seen.append(len(trainer.controller.lookahead))
-    trainer.train_epoch(0)
-    assert seen == [expected]
+    found = looked_ahead(statenet__hypergradient_interval=interval, data__train=examples)
+    assert [len(epoch) for epoch in found] == [0, expected]
 
 
 def test_signal_loss_pushes_a_weight_down_while_its_loss_is_positive():
@@ -288,38 +293,36 @@ def test_signal_loss_pushes_a_weight_down_while_its_loss_is_positive():
     control.begin_epoch(0, None)
     history = []
     for epoch in range(1, 60):
-        control.end_epoch(1)
+        control.end_epoch(torch.tensor([5.0, 5.0, 0.5]))
         now = control.begin_epoch(epoch, MEANS)
         history.append((now.lambda_1, now.lambda_2, now.lambda_3))
-        (control.lambdas @ torch.tensor([5.0, 5.0, 0.5])).backward()
     assert history[-1] == pytest.approx((0.5, 0.5, 0.15), abs=1e-4), "all three end at their lower bounds"
 
 
 # --- gradient balance --------------------------------------------------------------------------------------------
 
 
-def test_balance_before_the_first_measurement():
-    balance = GradientBalance(BalanceConfig())
-    assert balance.ratio() == 1.0
-    assert balance.scales() == (1.0, 1.0)
+def averaged(measurements, momentum=0.9, config=None):
+    """The moving average after each measurement [‖∇_A‖, ‖∇_B‖] of one seed."""
+    config = config or BalanceConfig()
+    empty = torch.zeros(1, 1)
+    state = State(empty, empty, empty, torch.zeros(1), torch.full((1, 2), config.initial_norm or 0.0))
+    for values in measurements:
+        state.norms.copy_(average_norms(state, torch.tensor([values]), torch.tensor([momentum]), config))
+        state.step.add_(1)
+        yield state.norms[0].tolist()
 
 
 def test_the_first_measurement_initialises_the_average():
-    balance = GradientBalance(BalanceConfig())
-    balance.update(torch.tensor([2.0, 3.0]), 0.9)
-    assert balance.norms.tolist() == [2.0, 3.0]
-    balance.update(torch.tensor([4.0, 1.0]), 0.9)
-    assert balance.norms.tolist() == pytest.approx([0.9 * 2 + 0.1 * 4, 0.9 * 3 + 0.1 * 1])
-    balance.update(torch.tensor([0.0, 0.0]), 0.5)
-    assert balance.norms.tolist() == pytest.approx([1.1, 1.4])
-    assert balance.ratio() == pytest.approx(1.4 / 1.1)
+    first, second = averaged([[2.0, 3.0], [4.0, 1.0]])
+    assert first == [2.0, 3.0]
+    assert second == pytest.approx([0.9 * 2 + 0.1 * 4, 0.9 * 3 + 0.1 * 1])
+    assert gradient_ratio(torch.tensor(second)) == pytest.approx(second[1] / second[0])
 
 
 def test_the_published_average_starts_at_one():
-    balance = GradientBalance(load_config(PUBLISHED).balance)
-    assert balance.ratio() == pytest.approx(1.0)
-    balance.update(torch.tensor([3.0, 0.0]), 0.5)
-    assert balance.norms.tolist() == pytest.approx([2.0, 0.5])
+    (first,) = averaged([[3.0, 0.0]], 0.5, load_config(PUBLISHED).balance)
+    assert first == pytest.approx([2.0, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -327,27 +330,15 @@ def test_the_published_average_starts_at_one():
     [(1.0, 1.5, 1.5, 1 / 1.5), (1.0, 9.0, 2.0, 0.5), (9.0, 1.0, 0.5, 2.0), (3.0, 3.0, 1.0, 1.0)],
 )
 def test_scales_by_hand(norm_a, norm_b, scale_a, scale_b):
-    balance = GradientBalance(BalanceConfig())
-    balance.update(torch.tensor([norm_a, norm_b]), 0.9)
-    assert [float(scale) for scale in balance.scales()] == pytest.approx([scale_a, scale_b], rel=1e-6)
+    scales = gradient_scales(torch.tensor([norm_a, norm_b]), BalanceConfig())
+    assert scales.tolist() == pytest.approx([scale_a, scale_b], rel=1e-6)
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
-def test_scales_are_inverse_bounded_and_detached(norm_a, norm_b):
-    balance = GradientBalance(BalanceConfig())
-    balance.update(torch.tensor([norm_a, norm_b], requires_grad=True).detach(), 0.9)
-    scale_a, scale_b = balance.scales()
-    assert not scale_a.requires_grad and not scale_b.requires_grad
-    assert float(scale_a * scale_b) == pytest.approx(1.0, rel=1e-3)
+def test_scales_are_inverse_and_bounded(norm_a, norm_b):
+    scale_a, scale_b = gradient_scales(torch.tensor([norm_a, norm_b]), BalanceConfig()).tolist()
+    assert scale_a * scale_b == pytest.approx(1.0, rel=1e-3)
     assert 0.5 <= scale_a <= 2.0 and 0.5 <= scale_b <= 2.0
-
-
-def test_updating_keeps_the_measurement_apart():
-    balance = GradientBalance(BalanceConfig())
-    norms = torch.tensor([2.0, 3.0])
-    balance.update(norms, 0.9)
-    norms.zero_()
-    assert balance.norms.tolist() == [2.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -357,8 +348,7 @@ def test_updating_keeps_the_measurement_apart():
 )  # fmt: skip
 def test_momentum_follows_the_balance(path, ratio, momentum):
     control = controller(path)
-    control.balance.norms = torch.tensor([1.0, ratio])
-    now = control.begin_epoch(0, None)
+    now = control.begin_epoch(0, None, ratio)
     assert now.ema_momentum == momentum
     assert now.gate_open == (0.8 < ratio < 1.2)
     assert now.grad_ratio == pytest.approx(ratio)
@@ -371,23 +361,21 @@ def test_momentum_follows_the_balance(path, ratio, momentum):
 def test_published_weights_move_against_the_imbalance(ratio, move):
     control = controller(PUBLISHED)
     control.statenet = Constant(0.0, 0.0, 0.0, 0.0)
-    control.balance.norms = torch.tensor([1.0, ratio])
     first = control.begin_epoch(0, None)
     assert (first.lambda_1, first.lambda_2) == pytest.approx((0.7, 0.7)), "nothing moves before the first epoch"
     for epoch in (1, 2):
-        control.end_epoch(1)
-        now = control.begin_epoch(epoch, MEANS)
+        control.end_epoch(torch.zeros(3))
+        now = control.begin_epoch(epoch, MEANS, ratio)
         assert (now.lambda_1, now.lambda_2) == pytest.approx((0.7 + epoch * move, 0.7 - epoch * move))
 
 
 def test_published_weights_stop_at_their_bounds():
     control = controller(PUBLISHED)
     control.statenet = Constant(0.0, 0.0, 0.0, 0.0)
-    control.balance.norms = torch.tensor([1.0, 0.5])
     control.begin_epoch(0, None)
     for epoch in range(1, 30):
-        control.end_epoch(1)
-        now = control.begin_epoch(epoch, MEANS)
+        control.end_epoch(torch.zeros(3))
+        now = control.begin_epoch(epoch, MEANS, 0.5)
     assert (now.lambda_1, now.lambda_2) == pytest.approx((0.95, 0.5))
 
 
@@ -397,7 +385,7 @@ def test_published_lambda_3_is_set_anew_each_epoch():
     first = control.begin_epoch(0, None)
     assert first.lambda_3 == pytest.approx(0.3)
     for epoch in (1, 2, 10, 20):
-        control.end_epoch(1)
+        control.end_epoch(torch.zeros(3))
         now = control.begin_epoch(epoch, MEANS)
         cycle = 0.3 - 0.15 * math.sin(2 * math.pi * epoch / 30)
         assert now.lambda_3 == pytest.approx(max(0.15, cycle + 0.01)), "StateNet's correction on top, not accumulated"
@@ -406,8 +394,7 @@ def test_published_lambda_3_is_set_anew_each_epoch():
 def test_the_described_weights_are_moved_by_statenet_alone():
     control = controller()
     control.statenet = Constant(0.0, 0.0, 0.0, 0.0)
-    control.balance.norms = torch.tensor([1.0, 0.5])
     control.begin_epoch(0, None)
-    control.end_epoch(1)
-    now = control.begin_epoch(7, MEANS)
+    control.end_epoch(torch.zeros(3))
+    now = control.begin_epoch(7, MEANS, 0.5)
     assert (now.lambda_1, now.lambda_2, now.lambda_3) == pytest.approx((0.7, 0.7, 0.3))

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -16,7 +17,8 @@ from ternary_lib import checkpoint, journal
 from ternary_lib.config import ConfigError
 from ternary_lib.control import Controls
 from ternary_lib.journal import load_run
-from ternary_lib.training import Trainer, TrainingError, train
+from ternary_lib.step import Step
+from ternary_lib.training import Trainer, TrainingError, train, train_together
 
 TIMES = ("seconds", "started", "library_commit")
 
@@ -141,18 +143,38 @@ def test_a_run_of_other_code_is_refused(reference, monkeypatch):
         train(micro_config(), reference.run_dir, resume=True, progress=False)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch):
-    real = Trainer._step
+@pytest.mark.parametrize("broken_epoch", [0, 2])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch, broken_epoch):
+    real = Step.__call__
 
-    def broken(self, *arguments):
-        values = real(self, *arguments)
-        return values * math.nan if self.epoch == 2 else values
+    def broken(self, state, batch, dials):
+        values = real(self, state, batch, dials)
+        steps = math.ceil(self.config.data.train / self.config.training.batch_size)  # an epoch
+        return values * math.nan if state.step[0] > broken_epoch * steps else values
 
-    monkeypatch.setattr(Trainer, "_step", broken)
-    with pytest.raises(TrainingError, match="epoch 2: total is nan"):
+    monkeypatch.setattr(Step, "__call__", broken)
+    kept = "the last good state is in last.safetensors" if broken_epoch else "nothing was saved before it"
+    with pytest.raises(TrainingError, match=f"epoch {broken_epoch}, seed 42: total is nan; {kept}"):
         train(micro_config(), tmp_path / "run", progress=False)
-    _, meta = checkpoint.load(tmp_path / "run" / "last.safetensors")
-    assert meta["epoch"] == 2
+    if broken_epoch:
+        _, meta = checkpoint.load(tmp_path / "run" / "last.safetensors")
+        assert meta["epoch"] == broken_epoch
+    else:
+        assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_a_record_without_its_weights_is_not_written_over(reference, tmp_path):
+    (tmp_path / "record.json").write_bytes((reference.run_dir / "record.json").read_bytes())
+    with pytest.raises(ConfigError, match=r"holds record\.json but no last\.safetensors"):
+        train(micro_config(), tmp_path, resume=True, progress=False)
+
+
+def test_an_unfinished_run_is_finished_whatever_record_lies_beside_it(reference, tmp_path):
+    for name, source in (("last.safetensors", "epoch_0002.safetensors"), ("record.json", "record.json")):
+        (tmp_path / name).write_bytes((reference.run_dir / source).read_bytes())
+    run = train(micro_config(), tmp_path, resume=True, progress=False)
+    assert run.epochs_trained_now == 2
+    assert substance(run.record) == substance(reference.record)
 
 
 def test_published_and_deterministic_configurations_train(tmp_path):
@@ -174,6 +196,48 @@ def test_settings_of_the_process_are_put_back(tmp_path):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+# --- seeds trained together --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Three seeds stacked, without interruption."""
+    root = tmp_path_factory.mktemp("together")
+    configs = [micro_config(seed=seed) for seed in (42, 43, 44)]
+    return train_together(configs, [root / str(config.seed) for config in configs], progress=False)
+
+
+def test_a_stack_trains_each_seed_as_its_lone_run(reference, together):
+    """Same random numbers, same steps: what differs is rounding, which 96 steps have had time to carry on."""
+    for name in ("train.total", "train.ce_b", "train.grad_norm_a", "validation.total", "a.rate", "b.distortion"):
+        assert together[0].history[name] == pytest.approx(reference.history[name], rel=2e-2), name
+    assert together[1].history["train.total"] != pytest.approx(together[0].history["train.total"], rel=1e-4)
+    assert [run.record["seed"] for run in together] == [42, 43, 44]
+
+
+def test_a_stack_resumes_to_the_same_bits_and_each_seed_can_go_on_alone(together, tmp_path, monkeypatch):
+    configs = [run.config for run in together]
+    real = Trainer.train_epoch
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "train_epoch", lambda self, epoch: _stop_at(real, self, epoch, 2))
+        with pytest.raises(KeyboardInterrupt):
+            train_together(configs, [tmp_path / str(c.seed) for c in configs], progress=False)
+    shutil.copytree(tmp_path / "43", tmp_path / "alone")
+    resumed = train_together(configs, [tmp_path / str(c.seed) for c in configs], resume=True, progress=False)
+    for run, whole in zip(resumed, together, strict=True):
+        assert substance(run.record) == substance(whole.record)
+    alone = train(configs[1], tmp_path / "alone", resume=True, progress=False)
+    assert alone.history["train.total"] == pytest.approx(together[1].history["train.total"], rel=2e-2)
+    assert train_together(configs, [tmp_path / str(c.seed) for c in configs], resume=True, progress=False)[2].epochs_trained_now == 0
+
+
+def test_a_stack_refuses_what_is_not_the_same_but_for_the_seed(tmp_path):
+    for other in (micro_config(), micro_config(seed=43, loss__free_bits=0.1)):
+        with pytest.raises(ConfigError, match="differ in their seed and in nothing else"):
+            train_together([micro_config(), other], [tmp_path / "a", tmp_path / "b"], progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_gives_the_recorded_numbers(reference):
