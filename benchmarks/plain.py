@@ -53,9 +53,7 @@ class PlainTrainer:
         penalty(self.model.statenet(state), self.config.statenet).backward()
         self.statenet_optimizer.step()
         with torch.no_grad():
-            checks = [
-                self.losses(x, controls, 0.0, 0.0, (1.0, 1.0)) for (x,) in DataLoader(self.validation_data, batch_size=size)
-            ]
+            checks = [self.losses(x, controls, 0.0, 0.0, (1.0, 1.0)) for (x,) in DataLoader(self.validation_data, batch_size=size)]
         return _means(rows), _means([{k: v.item() for k, v in row._asdict().items()} for row in checks])
 
     def step(self, x: Tensor, controls: Controls) -> dict[str, float]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -88,6 +90,8 @@ def _build(path: str, step: Step, state: State) -> Program:
 
 def compile_step(step: Step, state: State) -> Program:
     """``torch.compile`` of the step for full batches, compiled now, on copies."""
+    if state.theta.device.type == "cpu":
+        _require_cpp_compiler()
     torch.compiler.reset()  # programs of earlier runs would count against the compiler's limit
 
     def program(state: State, batch: Batch, dials: Dials) -> Tensor:
@@ -138,8 +142,15 @@ def example(step: Step, state: State) -> tuple[Batch, Dials]:
     size, latent = step.config.training.batch_size, step.config.model.latent_dim
     x = torch.zeros(seeds, size, 9, device=device, dtype=dtype)
     batch = Batch(x, x.long() + 1, torch.zeros(seeds, 2, size, latent, device=device, dtype=dtype))
-    ones = [torch.full((seeds,), 0.5, device=device, dtype=dtype) for _ in Dials._fields[:-1]]
-    return batch, Dials(*ones, torch.full((seeds, 3), 0.5, device=device, dtype=dtype))
+    small = [torch.full((seeds,), 1e-3, device=device, dtype=dtype) for _ in Dials._fields[:-1]]
+    return batch, Dials(*small, torch.full((seeds, 3), 0.5, device=device, dtype=dtype))
+
+
+def _require_cpp_compiler() -> None:
+    # Found out at once, not after half a minute of tracing.
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        raise FileNotFoundError(f"the C++ compiler {compiler} is not installed")
 
 
 def _record_cuda_graph(call: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
@@ -149,5 +160,3 @@ def _record_cuda_graph(call: Callable[[], Tensor]) -> tuple[Callable[[], None], 
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         output = call()
     return graph.replay, output
-
-

@@ -30,9 +30,7 @@ class LookAhead:
         factor = (limit / (norm + 1e-6)).clamp(max=1)
         clipped = (norm > limit).to(norm.dtype)
         self._clipped_gradient = factor * gradient
-        self._by_lambda = [
-            factor * (term - clipped * _dot(gradient, term)[:, None] / (norm * (norm + 1e-6)) * gradient) for term in terms
-        ]
+        self._by_lambda = [factor * (term - clipped * _dot(gradient, term)[:, None] / (norm * (norm + 1e-6)) * gradient) for term in terms]
         self._theta_before = state.theta.clone()
 
     def after(self, state: State, batch: Batch, dials: Dials) -> Float[Tensor, "seeds 4"]:

@@ -40,7 +40,7 @@ class Run:
         total, minutes = len(self.history["epoch"]), self.record["seconds"]["total"] / 60
         what = f"{self.record['name']}, seed {self.record['seed']}, {total} epochs"
         if self.epochs_trained_now == total:
-            return f"Trained just now: {what} in {minutes:.1f} minutes."
+            return f"Trained just now: {what} in {minutes:.1f} minutes ({self.record['step_path']} steps)."
         if self.epochs_trained_now:
             return f"Resumed and finished just now ({self.epochs_trained_now} epochs of it): {what}, {minutes:.1f} minutes in all."
         return f"Loaded, not trained now: {what}, trained on {self.record['started'][:10]} in {minutes:.1f} minutes."

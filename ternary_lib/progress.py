@@ -25,6 +25,10 @@ class Progress:
         self.handle = None
         self.file = os.environ.get("TERNARY_PROGRESS")
 
+    def note(self, text: str) -> None:
+        """Show what is done before the first epoch."""
+        self._show(text)
+
     def update(self, done: int, remark: str) -> None:
         """Show that ``done`` epochs are finished."""
         self.first = done - 1 if self.first is None else self.first

@@ -48,9 +48,7 @@ def train(config: Config, run_dir: str | Path, resume: bool = False, progress: b
     return train_together([config], [run_dir], resume, progress)[0]
 
 
-def train_together(
-    configs: Sequence[Config], run_dirs: Sequence[str | Path], resume: bool = False, progress: bool = True
-) -> list[Run]:
+def train_together(configs: Sequence[Config], run_dirs: Sequence[str | Path], resume: bool = False, progress: bool = True) -> list[Run]:
     """``train`` for several seeds of one configuration, their parameters stacked: one step updates them all.
 
     Each seed keeps its own directory, records and random streams, so that it can also go on alone.
@@ -76,26 +74,28 @@ def _train_stack(configs: list[Config], run_dirs: list[Path], saved: list[Saved 
     config, seeds = configs[0], len(configs)
     total = config.schedules.total_epochs
     with training_settings(config, seeds), ThreadPoolExecutor(1) as background:
+        bar = Progress(total, progress)
+        bar.note("preparing the training step (compiling it takes up to a minute, once)")
         trainer = Trainer(configs, saved[0] and saved[0].path)
         journals = [Journal(*where, trainer.path) for where in zip(configs, run_dirs, strict=True)]
         for i, (journal, state) in enumerate(zip(journals, saved, strict=True)):
             if state is None:
-                journal.untrained = evaluate_untrained(trainer.models[i], configs[i])
+                with threads(1):
+                    journal.untrained = evaluate_untrained(trainer.models[i], configs[i])
             else:
                 trainer.restore(*state, i)
                 journal.restore(*state)
-        bar, first, pending = Progress(total, progress), trainer.epoch, []
+        first, pending = trainer.epoch, []
         for epoch in range(first, total):
             controls, means = trainer.train_epoch(epoch)
             _wait(pending)  # at most one epoch is being evaluated: memory stays flat, and an error there stops the run
             with threads(1):
                 pending = [
-                    background.submit(journal.close_epoch, trainer.snapshot(i), controls[i], means[i])
-                    for i, journal in enumerate(journals)
+                    background.submit(journal.close_epoch, trainer.snapshot(i), controls[i], means[i]) for i, journal in enumerate(journals)
                 ]
                 if seeds > 1:  # a stack trains on every core: none is left to evaluate on meanwhile
                     _wait(pending)
-            bar.update(epoch + 1, f"phase {controls[0].phase} · loss {means[0]['total']:.3f}")
+            bar.update(epoch + 1, f"phase {controls[0].phase} · loss {means[0]['total']:.3f} · {trainer.path} steps")
         _wait(pending)
         runs = [journal.finish(total - first) for journal in journals]
         bar.close(runs[0].describe() if seeds == 1 else f"{seeds} seeds together. {runs[-1].describe()}")
@@ -130,8 +130,7 @@ class Trainer:
     def train_epoch(self, epoch: int) -> tuple[list[Controls], list[dict[str, float]]]:
         """One pass over the training set: each seed's controls and the means of its steps."""
         controls = [
-            controller.begin_epoch(epoch, self.means and self.means[i], self._ratio(i))
-            for i, controller in enumerate(self.controllers)
+            controller.begin_epoch(epoch, self.means and self.means[i], self._ratio(i)) for i, controller in enumerate(self.controllers)
         ]
         dials = Dials.of(controls, self.device)
         looks = self.controllers[0].signal == "hypergradient" and self.controllers[0].corrected
