@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +19,10 @@ from ternary_lib.model import TernaryVAE
 from ternary_lib.step import STEP_COLUMNS, Batch, State, Step
 from ternary_lib.training import Trainer, train
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler on this machine")
+HEADERS = Path(sysconfig.get_path("include"), "Python.h")
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None or not HEADERS.is_file(), reason="no C++ compiler, or no Python headers, on this machine"
+)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -183,8 +183,9 @@ def test_published_and_deterministic_configurations_train(tmp_path):
         balance__lambda_step=0.02, balance__initial_norm=1.0, balance__norm_after_clip=True,
         schedules__lambda_3={"base": 0.3}, schedules__rho__gate="fall_back", training__deterministic=True,
     )  # fmt: skip
-    run = train(published, tmp_path / "run", progress=False)
+    run, again = (train(published, tmp_path / name, progress=False) for name in ("run", "again"))
     assert run.history["lambda_3"][1] != run.history["lambda_3"][0]
+    assert substance(run.record) == substance(again.record)
     assert not torch.are_deterministic_algorithms_enabled(), "the setting must be put back"
 
 
