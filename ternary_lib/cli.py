@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, summary, configure, run in (
         ("train", "train one configuration, evaluating every epoch", _configure_train, _train),
         ("evaluate", "measure a checkpoint: reconstruction, rate and distortion, coverage", _configure_evaluate, _evaluate),
+        ("benchmark", "measure an epoch by part, the decoders, coverage and memory, over several trials", _configure_benchmark, _benchmark),
         ("notebook", "execute a notebook with checked parameters", notebooks.configure, notebooks.run),
         ("book", "execute the chapters and build the HTML book", book.configure, book.run),
     ):
@@ -170,6 +171,40 @@ def _report(row: dict[str, Any]) -> str:
             cells = "".join(f"{100 * c:9.3f} ({efficiency(c, n):6.3f})" for c in found)
             lines.append(f"{mode:22}{n:9,}{100 * uniform_coverage(n):10.3f}{cells}")
     return "\n".join(lines)
+
+
+def _configure_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, metavar="FILE", help="configuration, e.g. configs/ternary_v5_5.yaml")
+    parser.add_argument("--trials", default="10", metavar="N", help="how often everything is measured, 1 to 1000 (default: 10)")
+    parser.add_argument("--output", metavar="FILE", help="JSON of all values (default: runs/benchmark-<name>-seed<seed>.json)")
+    parser.add_argument("--seed", metavar="N", help="another seed than the configuration's")
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    import re
+
+    from ternary_lib.config import PROJECT_ROOT, ConfigError, load_config
+
+    if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
+        raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
+    config = load_config(args.config, dict([_override(f"seed={args.seed}")] if args.seed is not None else []))
+    output = Path(args.output or PROJECT_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json")
+    if args.output is None:
+        output.parent.mkdir(exist_ok=True)
+    if not output.parent.is_dir() or output.is_dir():
+        raise ConfigError(f"--output {output}: expected a file in a folder that exists")
+    _check_environment()
+
+    from ternary_lib import benchmark, records, training
+
+    try:
+        record = benchmark.measure(config, int(args.trials))
+    except training.TrainingError as error:
+        return _fail(error, 1)
+    print(benchmark.describe(record))
+    records.write_json(output, record)
+    print(f"Record: {output}")
+    return 0
 
 
 def _resume_hint(args: argparse.Namespace) -> str:

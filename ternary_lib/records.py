@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,16 @@ PACKAGES = ("torch", "numpy", "pydantic", "safetensors")
 
 def source_hash() -> str:
     """SHA-256 of the modules that make a run's numbers, comments and docstrings left out."""
+    files = [Path(__file__).parent / f"{name}.py" for name in TRAINING_MODULES]
+    return _hash_of(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@lru_cache(maxsize=4)
+def _hash_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    # Every checkpoint names the code; parsing it anew each time would take a tenth of a second an epoch from training.
     digest = hashlib.sha256()
-    for name in TRAINING_MODULES:
-        tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+    for file, _, _ in files:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
