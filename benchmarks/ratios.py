@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -150,8 +151,7 @@ class OtherWork:
             user, nice, system = Path("/proc/stat").read_text(encoding="ascii").split()[1:4]
         except OSError:
             return None
-        own = os.times()
-        return own.elapsed, (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK"), sum(own[:4])
+        return time.monotonic(), (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
 
 
 def line(section: str, key: str, value: Any) -> str:

@@ -42,7 +42,10 @@ def batch(config: Config, trials: int, quick: bool = False) -> Iterator[tuple[st
 
 
 def seeds(config: Config, trials: int, quick: bool = False) -> Iterator[tuple[str, Series]]:
-    """Cost of a step by the number of seeds stacked: one thread for one seed, every core for a stack, as in training."""
+    """Cost of a step by the number of seeds stacked: one thread for one seed, every core for a stack, as in training.
+
+    Threads wait for each other after each product, so that a small stack on a busy machine may cost more than its seeds alone.
+    """
     numbers, path, steps = ((1, 2), "plain", 3) if quick else (SEEDS, None, STEPS)
     values = [[1e3 * t for t in _step_seconds(Workload(config, n, path), trials, steps)] for n in numbers]
     label = f"step of all seeds; one thread for one seed, {evaluation_threads()} for a stack"
