@@ -202,9 +202,9 @@ def mutual_information(pathway: Pathway, samples: int, generator: Generator) -> 
     # log q(z|x_k) up to a constant = -½ Σ_d [(z - μ_k)²/σ_k² + log σ_k²], expanded into matrix products
     offset = (mu.square() * precision + logvar).sum(1)
     total = 0.0
-    for index, epsilon in zip(chosen.split(512), noise.split(512), strict=True):
+    for index, epsilon in zip(chosen.split(128), noise.split(128), strict=True):
         z = mu[index] + torch.exp(0.5 * logvar[index]) * epsilon
-        quadratic = z.square() @ precision.T - 2 * z @ (mu * precision).T + offset  # [512, 19683]
+        quadratic = z.square() @ precision.T - 2 * z @ (mu * precision).T + offset  # [128, 19683]: 20 MB
         own = (epsilon.square() + logvar[index]).sum(1)
         mixture = torch.logsumexp(-0.5 * quadratic, 1) - math.log(NUM_OPERATIONS)
         total += float((-0.5 * own - mixture).sum())

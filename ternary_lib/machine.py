@@ -10,6 +10,8 @@ import torch
 
 from ternary_lib.config import Config, ConfigError
 
+SHARED_FROM = 5  # seeds of a stack from which threads gain more than they wait for each other
+
 
 def training_device() -> torch.device:
     """$TERNARY_DEVICE, or the CPU."""
@@ -35,14 +37,14 @@ def evaluation_threads() -> int:
 def training_settings(config: Config, seeds: int = 1) -> Iterator[None]:
     """Threads and deterministic algorithms of training; put back after.
 
-    One thread for one seed: batches of 64 are too small to share, and another core evaluates meanwhile. All for a stack.
+    One thread for a few seeds: their products are too small to share, and another core evaluates meanwhile. All for many.
     """
     deterministic = torch.are_deterministic_algorithms_enabled()
     if config.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     try:
-        with threads(1 if seeds == 1 else evaluation_threads()):
+        with threads(evaluation_threads() if seeds >= SHARED_FROM else 1):
             yield
     finally:
         torch.use_deterministic_algorithms(deterministic)

@@ -49,12 +49,13 @@ class Dials(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step changes, in place: weights and AdamW's moments as flat vectors, its step count, gradient norms."""
+    """What a step changes, in place: weights and AdamW's moments as flat vectors, β₁^t and β₂^t, gradient norms."""
 
     theta: Float[Tensor, "seeds parameters"]
     exp_avg: Float[Tensor, "seeds parameters"]
     exp_avg_sq: Float[Tensor, "seeds parameters"]
-    step: Float[Tensor, "seeds"]  # double: 1 - 0.999**step loses four digits in single precision
+    # double: 1 - 0.999^t loses four digits in single; powers, for a compiled step would take them anew at each weight
+    powers: Float[Tensor, "seeds 2"]
     norms: Float[Tensor, "seeds 2"]  # EMA‖∇_A‖, EMA‖∇_B‖; not read before the first step unless the config sets them
 
 
@@ -76,8 +77,8 @@ class Step:
         """The state before the first step, from each seed's freshly initialised model."""
         theta = torch.stack([self.flatten(dict(model.named_parameters())) for model in models])
         norms = torch.full((len(models), 2), self.config.balance.initial_norm or 0.0, device=theta.device, dtype=theta.dtype)
-        step = torch.zeros(len(models), dtype=torch.float64, device=theta.device)
-        return State(theta, torch.zeros_like(theta), torch.zeros_like(theta), step, norms)
+        powers = torch.ones(len(models), 2, dtype=torch.float64, device=theta.device)
+        return State(theta, torch.zeros_like(theta), torch.zeros_like(theta), powers, norms)
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, "parameters"]:
         """Both pathways' parameters of one seed as one vector."""
@@ -172,7 +173,8 @@ def clip_factor(norms: Float[Tensor, "seeds 2"], limit: float) -> Float[Tensor, 
 
 def adamw(state: State, gradient: Float[Tensor, "seeds parameters"], rate: Float[Tensor, "seeds 1"], decay: float) -> None:
     """One AdamW update in place (Loshchilov & Hutter 2019), equal to ``torch.optim.AdamW``'s, a learning rate a seed."""
-    state.step.add_(1)
+    for power, beta in zip(state.powers.unbind(1), (BETA1, BETA2), strict=True):
+        power.mul_(beta)
     state.exp_avg.lerp_(gradient, 1 - BETA1)
     state.exp_avg_sq.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
     correction1, correction2 = bias_corrections(state)
@@ -181,13 +183,14 @@ def adamw(state: State, gradient: Float[Tensor, "seeds parameters"], rate: Float
 
 
 def bias_corrections(state: State) -> tuple[Float[Tensor, "seeds 1"], Float[Tensor, "seeds 1"]]:
-    """1 - β₁^step and 1 - β₂^step, which make AdamW's moments unbiased."""
-    return tuple((1 - beta**state.step).to(state.theta.dtype)[:, None] for beta in (BETA1, BETA2))
+    """1 - β₁^t and 1 - β₂^t after t steps, which make AdamW's moments unbiased."""
+    first, second = (1 - state.powers).to(state.theta.dtype).split(1, dim=1)
+    return first, second
 
 
 def started(state: State) -> Bool[Tensor, "seeds 1"]:
     """Whether a step was made, so that the gradient norms have been measured."""
-    return (state.step > 0)[:, None]
+    return state.powers[:, :1] < 1
 
 
 def _first(values: NamedTuple) -> NamedTuple:

@@ -178,7 +178,7 @@ class Trainer:
         controller, state = self.controllers[member], self.state
         tensors = {f"model/{name}": value[member] for name, value in self.step.unflatten(state.theta).items()}
         tensors |= {f"model/statenet.{name}": value for name, value in controller.statenet.state_dict().items()}
-        tensors |= {f"optimizer/{name}": getattr(state, name)[member] for name in ("exp_avg", "exp_avg_sq", "step")}
+        tensors |= {f"optimizer/{name}": getattr(state, name)[member] for name in ("exp_avg", "exp_avg_sq", "powers")}
         tensors["controller/gradient_norms"] = state.norms[member]
         tensors |= _optimizer_tensors("statenet_optimizer", controller.optimizer)
         tensors["controller/lambdas"] = controller.lambdas
@@ -193,7 +193,7 @@ class Trainer:
         state.theta[member].copy_(self.step.flatten(dict(model.named_parameters())))
         state.exp_avg[member].copy_(tensors["optimizer/exp_avg"])
         state.exp_avg_sq[member].copy_(tensors["optimizer/exp_avg_sq"])
-        state.step[member].copy_(tensors["optimizer/step"])
+        state.powers[member].copy_(tensors["optimizer/powers"])
         state.norms[member].copy_(tensors["controller/gradient_norms"])
         _restore_optimizer("statenet_optimizer", controller.optimizer, tensors)
         controller.lambdas = tensors["controller/lambdas"].to(self.device)

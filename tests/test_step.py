@@ -102,7 +102,7 @@ def test_steps_equal_a_plain_loop_in_double_precision(double_precision, override
 def test_adamw_equals_torchs_with_a_rate_of_its_own_for_each_seed():
     rates, generator = torch.tensor([[1e-3], [7e-2]]), torch.Generator().manual_seed(2)
     theta = torch.randn(2, 50, generator=generator)
-    state = State(theta.clone(), torch.zeros(2, 50), torch.zeros(2, 50), torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2))
+    state = State(theta.clone(), torch.zeros(2, 50), torch.zeros(2, 50), torch.ones(2, 2, dtype=torch.float64), torch.zeros(2, 2))
     twins = [torch.nn.Parameter(row.clone()) for row in theta]
     optimizers = [torch.optim.AdamW([p], lr=rate.item(), weight_decay=0.01) for p, rate in zip(twins, rates, strict=True)]
     for _ in range(50):
