@@ -150,7 +150,7 @@ def test_every_goal_of_the_project_has_its_row():
         "epoch": (5, False),
         "steps_pythae_a": (10, False),
         "steps_pythae_b": (10, False),
-        "coverage_set": (50, False),
+        "count_set": (50, False),
         "coverage_floor_a": (3, True),
         "coverage_floor_b": (3, True),
         "seeds10": (3, True),
