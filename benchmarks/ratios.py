@@ -67,7 +67,7 @@ ROWS = {
     "epoch": Kind("one epoch: training, validation, coverage of both pathways in every mode: ours against the plain loop", 5),
     "epoch_one": Kind("the same, the plain loop on one thread: threads that wait for each other suffer from whatever else runs"),
     "epoch_set": Kind("the same, the plain loop counting in a Python set of tuples"),
-    "epoch_whole": Kind("all that `train` does in an epoch, reconstruction and saving included, against the plain loop's less work"),
+    "epoch_whole": Kind("all that training does in an epoch, reconstruction and saving included, against the plain loop's less work"),
     "steps_pythae_a": Kind("an epoch's training steps: both our pathways against pythae's trainer with pathway A alone", 10),
     "steps_pythae_b": Kind("an epoch's training steps: both our pathways against pythae's trainer with pathway B alone", 10),
     "steps_pythae_sum": Kind("an epoch's training steps: both our pathways against pythae's trainer with A, then B"),

@@ -196,12 +196,12 @@ def describe(record: Mapping[str, Any]) -> str:
 
 
 def spell(value: float) -> str:
-    """A measured number in four significant digits, never in powers of ten.
+    """A measured number in three significant digits, never in powers of ten.
 
     >>> [spell(v) for v in (1234567.0, 99.98, 0.55123, 0.000412)]
-    ['1,235,000', '99.98', '0.5512', '0.000412']
+    ['1,230,000', '100', '0.551', '0.000412']
     """
-    rounded = float(f"{value:.4g}")
+    rounded = float(f"{value:.3g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.6f}".rstrip("0").rstrip(".")
 
 
