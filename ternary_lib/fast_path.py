@@ -57,7 +57,9 @@ def fast_step(step: Step, state: State, required: str | None = None) -> FastStep
         if required or os.environ.get("TERNARY_STEP", "auto") != "auto":
             hint = "install a C++ compiler, or set TERNARY_STEP=plain to go on with plain steps (last digits will differ)"
             raise ConfigError(f"a {wanted} training step does not work here ({first_line}); {hint}") from None
-        return FastStep("plain", f"a {wanted} step does not work here: {first_line}", step)
+        reason = f"a {wanted} step does not work here: {first_line}"
+        warnings.warn(f"{reason}; training goes on with plain steps, which take longer", RuntimeWarning, stacklevel=2)
+        return FastStep("plain", reason, step)
 
 
 def _wanted(config: Config, device: torch.device, required: str | None) -> tuple[str, str]:

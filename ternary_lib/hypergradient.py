@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ternary_lib.losses import LossBreakdown
-from ternary_lib.step import BETA1, BETA2, EPSILON, Batch, Dials, State, Step, bias_corrections
+from ternary_lib.step import BETA1, BETA2, EPSILON, Batch, Dials, State, Step, bias_corrections, clip_factor
 
 
 class LookAhead:
@@ -27,7 +27,7 @@ class LookAhead:
         gradient = sum(weight[:, None] * term for weight, term in zip(dials.lambdas.unbind(1), terms, strict=True))
         limit = self.step.config.training.grad_clip
         norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        factor = (limit / (norm + 1e-6)).clamp(max=1)
+        factor = clip_factor(norm, limit)
         clipped = (norm > limit).to(norm.dtype)
         self._clipped_gradient = factor * gradient
         self._by_lambda = [factor * (term - clipped * _dot(gradient, term)[:, None] / (norm * (norm + 1e-6)) * gradient) for term in terms]

@@ -166,8 +166,8 @@ def gradient_ratio(norms: Float[Tensor, "2"]) -> float:
     return float(norms[1] / (norms[0] + 1e-8))
 
 
-def clip_factor(norms: Float[Tensor, "seeds 2"], limit: float) -> Float[Tensor, "seeds 1"]:
-    """What the joint gradient of both pathways is multiplied by so that its norm is at most ``limit``."""
+def clip_factor(norms: Float[Tensor, "seeds parts"], limit: float) -> Float[Tensor, "seeds 1"]:
+    """What a gradient is multiplied by so that its norm, given by its parts' norms, is at most ``limit``."""
     return (limit / (torch.linalg.vector_norm(norms, dim=1, keepdim=True) + 1e-6)).clamp(max=1)
 
 

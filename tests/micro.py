@@ -41,3 +41,8 @@ def ternary(*arguments, **environment):
 def command(*arguments):
     """The command ``ternary`` runs."""
     return [sys.executable, "-m", "ternary_lib", *map(str, arguments)]
+
+
+def copied(values):
+    """A named tuple of tensors, each cloned."""
+    return type(values)(*(value.clone() for value in values))

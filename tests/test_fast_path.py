@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import ROOT, micro_config
+from micro import ROOT, copied, micro_config
 from test_training import substance
 
 from ternary_lib import checkpoint, fast_path
@@ -29,10 +29,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def step_and_state(config):
     step = Step(config)
     return step, step.initial_state([TernaryVAE(config.model, torch.Generator().manual_seed(1))])
-
-
-def copied(values):
-    return type(values)(*(value.clone() for value in values))
 
 
 @pytest.fixture
@@ -72,7 +68,8 @@ def test_where_compiling_fails_the_plain_step_runs_and_says_why(monkeypatch):
     monkeypatch.setattr(fast_path, "compile_step", broken)
     monkeypatch.delenv("TERNARY_STEP", raising=False)
     parts = step_and_state(load_config("configs/ternary_v5_5.yaml"))
-    chosen = fast_step(*parts)
+    with pytest.warns(RuntimeWarning, match="no compiler here; training goes on with plain steps"):
+        chosen = fast_step(*parts)
     assert (chosen.path, chosen.run) == ("plain", parts[0])
     assert chosen.reason == "a compiled step does not work here: no compiler here"
     with pytest.raises(ConfigError, match=r"compiled training step does not work here .no compiler here.; install a C\+\+ compiler"):
@@ -92,6 +89,7 @@ def test_on_a_machine_without_a_compiler(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("plain | a compiled step does not work here: the C++ compiler /nowhere/g++ is not installed")
     assert done.stdout.endswith("trained\n")
+    assert "training goes on with plain steps" in done.stderr
 
 
 @needs_compiler

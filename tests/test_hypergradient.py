@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from micro import copied
 
 from ternary_lib.config import load_config
 from ternary_lib.step import STEP_COLUMNS, Dials
@@ -25,10 +26,6 @@ def double_precision():
     torch.set_default_dtype(torch.float32)
 
 
-def cloned(values):
-    return type(values)(*(value.clone() for value in values))
-
-
 @pytest.mark.parametrize("grad_clip", [0.5, 1e6])
 def test_lookahead_equals_finite_differences(double_precision, grad_clip):
     trainer = Trainer(load_config("configs/smoke.yaml", TINY | {"training.grad_clip": grad_clip}))
@@ -39,7 +36,7 @@ def test_lookahead_equals_finite_differences(double_precision, grad_clip):
 
     def outcome(delta_rate=0.0, delta_lambdas=(0.0, 0.0, 0.0)):
         """L_A + L_B of the second batch after a step on the first, and the look-ahead's gradient of it."""
-        state = cloned(start)
+        state = copied(start)
         moved = dials._replace(rate=dials.rate + delta_rate, lambdas=dials.lambdas + torch.tensor([delta_lambdas]))
         trainer.look_ahead.before(state, first, moved)
         norms = trainer.step(state, first, moved)[0, [STEP_COLUMNS.index(f"grad_norm_{p}") for p in "ab"]]
