@@ -74,6 +74,7 @@ def _require_complete(path: Path, tensors: Mapping[str, Tensor], meta: Any) -> N
     for name in TENSORS:
         if name not in tensors:
             raise CheckpointError(f"{path}: not a complete checkpoint of a run ({name} is missing)")
-    lengths = {len(tensor) if tensor.dim() == 1 else -1 for name, tensor in tensors.items() if name.startswith("history/")}
-    if lengths != {meta["epoch"]}:
-        raise CheckpointError(f"{path}: its history does not hold one entry for each of its {meta['epoch']} epochs")
+    epochs = tensors["history/epoch"]
+    shapes = {tensor.shape for name, tensor in tensors.items() if name.startswith("history/")}
+    if len(shapes) > 1 or epochs.dim() != 1 or not len(epochs) or epochs[-1] != meta["epoch"] - 1:
+        raise CheckpointError(f"{path}: its history is incomplete or does not end at epoch {meta['epoch'] - 1}")

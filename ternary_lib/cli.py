@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; nothing heavy is imported before one runs."""
-    from ternary_lib import book, notebooks
+    from ternary_lib import book, experiment_commands, notebooks
 
     parser = argparse.ArgumentParser(prog="ternary", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"ternary {__version__}")
@@ -42,6 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", "train one configuration, evaluating every epoch", _configure_train, _train),
         ("evaluate", "measure a checkpoint: reconstruction, rate and distortion, coverage", _configure_evaluate, _evaluate),
         ("benchmark", "measure an epoch by part, the decoders, coverage and memory, over several trials", _configure_benchmark, _benchmark),
+        ("sweep", "train every variant and seed of a sweep file that is not recorded yet", experiment_commands.configure_sweep, experiment_commands.run_sweep),
+        ("compare", "compare configurations on the same seeds: paired differences with intervals", experiment_commands.configure_compare, experiment_commands.run_compare),
         ("notebook", "execute a notebook with checked parameters", notebooks.configure, notebooks.run),
         ("book", "execute the chapters and build the HTML book", book.configure, book.run),
     ):
@@ -51,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_environment() -> None:
+def check_environment() -> None:
     """Refuse a device or a number of threads that no run can use before hours are spent."""
     import os
     import re
@@ -78,11 +80,11 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> int:
     from ternary_lib.config import load_config
 
-    overrides = dict(_override(text) for text in args.set)
+    overrides = dict(override(text) for text in args.set)
     if args.seed is not None:
         overrides["seed"] = args.seed
     config = load_config(args.config, overrides)
-    _check_environment()
+    check_environment()
 
     from ternary_lib import records, training
 
@@ -97,7 +99,8 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _override(text: str) -> tuple[str, Any]:
+def override(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE`` as a dotted key and a YAML value."""
     from ternary_lib.config import ConfigError, parse_yaml
 
     key, equals, value = text.partition("=")
@@ -115,7 +118,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    _check_environment()
+    check_environment()
     row = _measure(Path(args.checkpoint))
     print(json.dumps(row, indent=1) if args.json else _report(row))
     return 0
@@ -187,13 +190,13 @@ def _benchmark(args: argparse.Namespace) -> int:
 
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
-    config = load_config(args.config, dict([_override(f"seed={args.seed}")] if args.seed is not None else []))
+    config = load_config(args.config, dict([override(f"seed={args.seed}")] if args.seed is not None else []))
     output = Path(args.output or PROJECT_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json")
     if args.output is None:
         output.parent.mkdir(exist_ok=True)
     if not output.parent.is_dir() or output.is_dir():
         raise ConfigError(f"--output {output}: expected a file in a folder that exists")
-    _check_environment()
+    check_environment()
 
     from ternary_lib import benchmark, records, training
 

@@ -38,6 +38,7 @@ __all__ = [
     "StateNetConfig",
     "TrainingConfig",
     "config_hash",
+    "describe_fault",
     "dump_config",
     "load_config",
     "parse_yaml",
@@ -71,7 +72,7 @@ def config_from_mapping(data: Mapping[str, Any], origin: str = "configuration") 
     try:
         return Config.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {_describe(error)}") from None
+        raise ConfigError(f"{origin}: {describe_fault(error)}") from None
     except (TypeError, ValueError) as error:  # a date, a set: YAML can spell what JSON cannot
         raise ConfigError(f"{origin}: {one_line(error)}") from None
 
@@ -135,11 +136,12 @@ def _set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
     data[last] = _merge(data[last], value) if both else value
 
 
-def _describe(error: ValidationError) -> str:
+def describe_fault(error: ValidationError, root: type[BaseModel] = Config) -> str:
+    """One line for the first fault pydantic found: the key, and what was expected or the name that was perhaps meant."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
-        parent = _section_at(first["loc"][:-1])
+        parent = _section_at(root, first["loc"][:-1])
         known = list(parent.model_fields) if parent else []
         return f"{key}: unknown key{nearest(str(first['loc'][-1]), known)}"
     message = first["msg"].removeprefix("Value error, ")
@@ -147,9 +149,11 @@ def _describe(error: ValidationError) -> str:
     return one_line(f"{key}: {message[0].lower()}{message[1:]}{shown}")
 
 
-def _section_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
-    section: Any = Config
+def _section_at(root: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
+    section: Any = root
     for part in location:
+        if part not in section.model_fields:  # the key of a mapping of sections
+            continue
         annotation = section.model_fields[part].annotation
         kinds = [annotation, *getattr(annotation, "__args__", ())]
         section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)

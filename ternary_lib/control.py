@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from ternary_lib import schedules
 from ternary_lib.config import Config
+from ternary_lib.randomness import stream
 from ternary_lib.statenet import StateNet, corrected_lambdas, corrected_learning_rate, penalty
 
 
@@ -62,12 +63,12 @@ class Controller:
 
     @property
     def signal(self) -> str:
-        """``loss``, ``hypergradient`` or ``none``."""
+        """``loss``, ``hypergradient``, ``none`` or ``random``."""
         return self.config.statenet.signal
 
     @property
     def corrected(self) -> bool:
-        """Whether StateNet corrected this epoch: there is nothing to learn from where it did not."""
+        """Whether StateNet itself corrected this epoch: there is nothing to learn from where it did not."""
         return self._corrections is not None
 
     def begin_epoch(self, epoch: int, means: Mapping[str, float] | None, ratio: float = 1.0) -> Controls:
@@ -77,7 +78,7 @@ class Controller:
         rho = self.permeability.step(epoch, ratio)
         scheduled = schedules.learning_rate(epoch, s)
         start = self._published_moves(epoch, ratio)
-        corrections = self._correct(scheduled, start, rho, ratio, means)
+        corrections = self._correct(epoch, scheduled, start, rho, ratio, means)
         momentum = self.config.balance.momentum_balanced if balanced else self.config.balance.momentum
         return Controls(
             epoch, schedules.phase(epoch, s), rho, int(balanced), schedules.tau_a(epoch, s), schedules.tau_b(epoch, s),
@@ -119,18 +120,20 @@ class Controller:
         return lambdas
 
     def _correct(
-        self, scheduled: float, lambdas: Tensor, rho: float, ratio: float, means: Mapping[str, float] | None
+        self, epoch: int, scheduled: float, lambdas: Tensor, rho: float, ratio: float, means: Mapping[str, float] | None
     ) -> list[float]:
         if means is None:
             self._rate = scheduled
             self.lambdas = lambdas
             return [0.0] * 4
-        measured = [means[k] for k in ("latent_entropy_a", "latent_entropy_b", "kl_a", "kl_b")]
-        state = torch.tensor([*measured, ratio, rho, *lambdas.tolist()], device=self.device)
-        corrections = self.statenet(state)
+        if self.signal == "random":
+            corrections = 2 * torch.rand(4, generator=stream(self.config.seed, "corrections", epoch)).to(self.device) - 1
+        else:
+            measured = [means[k] for k in ("latent_entropy_a", "latent_entropy_b", "kl_a", "kl_b")]
+            corrections = self.statenet(torch.tensor([*measured, ratio, rho, *lambdas.tolist()], device=self.device))
         rate = corrected_learning_rate(scheduled, corrections[0], self.config.statenet)
         weights = corrected_lambdas(lambdas, corrections[1:], self.config.statenet, self.config.balance)
-        self._corrections = corrections
+        self._corrections = None if self.signal == "random" else corrections
         self._applied = torch.cat([rate[None], weights])
         self._rate = float(rate.detach())
         self.lambdas = weights.detach()

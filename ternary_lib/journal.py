@@ -26,7 +26,7 @@ History = dict[str, list]
 
 @dataclass
 class Run:
-    """A finished run: its model at the last epoch, its history (a column a name, an entry an epoch) and its record."""
+    """A finished run: its model at the last epoch, its history (a column a name, an entry an evaluated epoch) and its record."""
 
     config: Config
     run_dir: Path
@@ -37,7 +37,7 @@ class Run:
 
     def describe(self) -> str:
         """One line that says whether this run was trained now or loaded, when and for how long."""
-        total, minutes = len(self.history["epoch"]), self.record["seconds"]["total"] / 60
+        total, minutes = self.config.schedules.total_epochs, self.record["seconds"]["total"] / 60
         what = f"{self.record['name']}, seed {self.record['seed']}, {total} epochs"
         if self.epochs_trained_now == total:
             return f"Trained just now: {what} in {minutes:.1f} minutes ({self.record['step_path']} steps)."
@@ -192,6 +192,7 @@ class Journal:
             "name": self.config.name,
             "seed": self.config.seed,
             "config_hash": config_hash(self.config),
+            "numbers": records.NUMBERS,
             "source_hash": records.source_hash(),
             "weights_sha256": weights_hash(self.model),
             "library_commit": records.library_commit(),

@@ -124,6 +124,7 @@ class TernaryVAE(nn.Module):
             Encoder(config.encoder_widths, latent), DecoderB(latent, config.decoder_b_width, config.decoder_b_blocks)
         )
         self.statenet = StateNet()
+        self.stop_gradient = config.stop_gradient
         if generator is not None:
             initialise(self, generator)
 
@@ -151,8 +152,8 @@ class TernaryVAE(nn.Module):
         mu_b, logvar_b = self.pathway_b.encoder(x)
         z_a = sample_latent(mu_a, logvar_a, tau_a, generator, noise_a)
         z_b = sample_latent(mu_b, logvar_b, tau_b, generator, noise_b)
-        z_tilde_a = cross_inject(z_a, z_b, rho)
-        z_tilde_b = cross_inject(z_b, z_a, rho)
+        z_tilde_a = cross_inject(z_a, z_b, rho, self.stop_gradient)
+        z_tilde_b = cross_inject(z_b, z_a, rho, self.stop_gradient)
         return DualOutput(
             PathwayOutput(mu_a, logvar_a, z_a, z_tilde_a, self.pathway_a.decoder(z_tilde_a)),
             PathwayOutput(mu_b, logvar_b, z_b, z_tilde_b, self.pathway_b.decoder(z_tilde_b)),
@@ -175,10 +176,10 @@ def sample_latent(
 
 
 def cross_inject(
-    own: Float[Tensor, "batch latent"], other: Float[Tensor, "batch latent"], rho: float | Tensor
+    own: Float[Tensor, "batch latent"], other: Float[Tensor, "batch latent"], rho: float | Tensor, stop_gradient: bool = True
 ) -> Float[Tensor, "batch latent"]:
-    """z̃ = (1-ρ)·own + ρ·sg(other): the other pathway's code enters without carrying a gradient back."""
-    return torch.lerp(own, other.detach(), rho)
+    """z̃ = (1-ρ)·own + ρ·sg(other): the other pathway's code enters without carrying a gradient back (sg off: with it)."""
+    return torch.lerp(own, other.detach() if stop_gradient else other, rho)
 
 
 def initialise(module: nn.Module, generator: Generator) -> None:

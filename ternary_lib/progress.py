@@ -11,14 +11,15 @@ WIDTH = 20  # characters of the bar
 
 
 class Progress:
-    """Shows ``done`` of ``total`` epochs; what stays behind is one final line.
+    """Shows ``done`` of ``total`` epochs (or runs, or what ``unit`` says); what stays behind is one final line.
 
     In a notebook one display is updated in place, so that the stored output holds only its last state.
     $TERNARY_PROGRESS names a file that also receives the line: a build can show it while a notebook runs.
     """
 
-    def __init__(self, total: int, shown: bool = True) -> None:
+    def __init__(self, total: int, shown: bool = True, unit: str = "epoch") -> None:
         self.total = total
+        self.unit = unit
         self.shown = shown
         self.started = time.monotonic()
         self.first: int | None = None
@@ -26,16 +27,16 @@ class Progress:
         self.file = os.environ.get("TERNARY_PROGRESS")
 
     def note(self, text: str) -> None:
-        """Show what is done before the first epoch."""
+        """Show what is done before the first one."""
         self._show(text)
 
     def update(self, done: int, remark: str) -> None:
-        """Show that ``done`` epochs are finished."""
+        """Show that ``done`` are finished."""
         self.first = done - 1 if self.first is None else self.first
         elapsed = time.monotonic() - self.started
         left = elapsed / max(1, done - self.first) * (self.total - done)
         bar = "█" * (WIDTH * done // self.total)
-        self._show(f"{bar:░<{WIDTH}} epoch {done}/{self.total} · {remark} · {_clock(elapsed)} so far, {_clock(left)} left")
+        self._show(f"{bar:░<{WIDTH}} {self.unit} {done}/{self.total} · {remark} · {_clock(elapsed)} so far, {_clock(left)} left")
 
     def close(self, text: str) -> None:
         """Replace the bar by its final line."""

@@ -48,6 +48,7 @@ class ModelConfig(Section):
     decoder_a_widths: Widths = (32, 64)
     decoder_b_width: Width = 128
     decoder_b_blocks: Annotated[int, Field(ge=0, le=64)] = 2
+    stop_gradient: bool = True  # off: the injected code carries its gradient back into the other pathway (an ablation)
 
 
 class RhoConfig(Section):
@@ -178,7 +179,7 @@ class BalanceConfig(Section):
 class StateNetConfig(Section):
     """The meta-controller and the signal it learns from."""
 
-    signal: Literal["loss", "hypergradient", "none"] = "loss"
+    signal: Literal["loss", "hypergradient", "none", "random"] = "loss"  # random: uniform corrections, a control experiment
     lr_scale: NonNegative = 0.05
     lambda_scale: NonNegative = 0.01
     lr_bounds: tuple[Positive, Positive] = (1e-6, 0.01)
@@ -204,8 +205,9 @@ class TrainingConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How many prior draws are decoded."""
+    """How often the network is measured, and how many prior draws are decoded."""
 
+    every: Count = 1  # epochs between two measurements, the last epoch always among them; a checkpoint goes with each
     budgets: tuple[Count, ...] = (10_000, 50_000, 195_000)  # every epoch; smaller ones are prefixes of the largest
     final_draws: Count = 511_758  # 26 a cell, at the last epoch only
     cell_draws: Count = 19_683_000  # 1,000 a cell: cell masses, after the last epoch

@@ -1,4 +1,4 @@
-"""Training: one plain loop; each epoch is evaluated and saved in the background while the next one trains."""
+"""Training: one plain loop; an epoch is evaluated and saved in the background while the next one trains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class TrainingError(RuntimeError):
 
 
 def train(config: Config, run_dir: str | Path, resume: bool = False, progress: bool = True) -> Run:
-    """Train to the last epoch, evaluating every one, and leave checkpoints and ``record.json`` in ``run_dir``.
+    """Train to the last epoch and leave checkpoints and ``record.json`` in ``run_dir``.
+
+    Every epoch is evaluated, or every k-th (``evaluation.every``), and the last.
 
     Args:
         config: the experiment.
@@ -88,13 +90,15 @@ def _train_stack(configs: list[Config], run_dirs: list[Path], saved: list[Saved 
         first, pending = trainer.epoch, []
         for epoch in range(first, total):
             controls, means = trainer.train_epoch(epoch)
-            _wait(pending)  # at most one epoch is being evaluated: memory stays flat, and an error there stops the run
-            with threads(1):
-                pending = [
-                    background.submit(journal.close_epoch, trainer.snapshot(i), controls[i], means[i]) for i, journal in enumerate(journals)
-                ]
-                if seeds > 1:  # a stack trains on every core: none is left to evaluate on meanwhile
-                    _wait(pending)
+            if (epoch + 1) % config.evaluation.every == 0 or epoch + 1 == total:
+                _wait(pending)  # at most one epoch is being evaluated: memory stays flat, and an error there stops the run
+                with threads(1):
+                    pending = [
+                        background.submit(journal.close_epoch, trainer.snapshot(i), *done)
+                        for i, (journal, *done) in enumerate(zip(journals, controls, means, strict=True))
+                    ]
+                    if seeds > 1:  # a stack trains on every core: none is left to evaluate on meanwhile
+                        _wait(pending)
             bar.update(epoch + 1, f"phase {controls[0].phase} · loss {means[0]['total']:.3f} · {trainer.path} steps")
         _wait(pending)
         runs = [journal.finish(total - first) for journal in journals]
@@ -167,7 +171,7 @@ class Trainer:
         return gradient_ratio(self.state.norms[member]) if measured else 1.0
 
     def _require_finite(self, epoch: int) -> None:
-        kept = "the last good state is in last.safetensors" if epoch else "nothing was saved before it"
+        kept = "the last good state is in last.safetensors" if epoch >= self.config.evaluation.every else "nothing was saved before it"
         for config, means in zip(self.configs, self.means, strict=True):
             for name, mean in means.items():
                 if not math.isfinite(mean):

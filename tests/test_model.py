@@ -301,11 +301,15 @@ def test_isolated_gradients_are_not_isolated_losses(model):
     assert losses_of(moved, 0.5).loss_a.item() != losses_of(model, 0.5).loss_a.item()
 
 
-def test_without_the_stop_gradient_it_would_cross(model):
-    """The contrast that shows the tests above can fail."""
-    output = model(X, 1.0, 1.0, 0.5, generator(2))
-    logits = model.pathway_a.decoder(torch.lerp(output.a.z, output.b.z, 0.5))
-    assert all(gradient is not None and gradient.any() for gradient in gradients(cross_entropy(logits, X + 1), model.pathway_b.encoder))
+def test_without_the_stop_gradient_it_crosses_and_every_value_stays(model):
+    """The ablation, and the contrast that shows the tests above can fail."""
+    open_ = TernaryVAE(ModelConfig(stop_gradient=False))
+    open_.load_state_dict(model.state_dict())
+    output, closed = open_(X, 1.0, 1.0, 0.5, generator(2)), model(X, 1.0, 1.0, 0.5, generator(2))
+    assert torch.equal(output.a.logits, closed.a.logits) and torch.equal(output.b.logits, closed.b.logits)
+    for own, other in (("a", "b"), ("b", "a")):
+        crossed = gradients(cross_entropy(getattr(output, own).logits, X + 1), getattr(open_, f"pathway_{other}").encoder)
+        assert all(gradient is not None and gradient.any() for gradient in crossed)
 
 
 def test_modules_can_be_used_alone():

@@ -162,7 +162,24 @@ def test_lambdas_accumulate_and_the_learning_rate_does_not():
         assert [now.lambda_1, now.lambda_2, now.lambda_3] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("signal", ["loss", "hypergradient", "none"])
+def test_random_corrections_are_uniform_repeatable_and_teach_nothing():
+    control = controller(statenet__signal="random", statenet__lambda_scale=0.0)
+    before = [p.clone() for p in control.statenet.parameters()]
+    drawn = []
+    for epoch in range(300):
+        now = control.begin_epoch(epoch, MEANS if epoch else None)
+        drawn.append([now.delta_lr, now.delta_lambda_1, now.delta_lambda_2, now.delta_lambda_3])
+        control.end_epoch(torch.tensor([3.0, -1.0, 1.0]))
+    assert drawn[0] == [0.0] * 4  # nothing was measured yet
+    values = torch.tensor(drawn[1:])
+    assert values.abs().max() <= 1
+    assert values.mean(0).abs().max() < 4 / (3 * len(values)) ** 0.5  # a uniform number's sd is 1/√3
+    assert (values.std(0) - 3**-0.5).abs().max() < 0.06
+    assert all(torch.equal(p, q) for p, q in zip(control.statenet.parameters(), before, strict=True))
+    assert controller(statenet__signal="random").begin_epoch(7, MEANS).delta_lr == drawn[7][0]
+
+
+@pytest.mark.parametrize("signal", ["loss", "hypergradient", "none", "random"])
 @given(seed=st.integers(0, 2**31))
 @settings(max_examples=5, deadline=None)
 def test_weights_and_rate_never_leave_their_bounds(signal, seed):

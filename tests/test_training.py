@@ -48,7 +48,7 @@ def test_another_seed_gives_other_bits(reference, tmp_path):
     assert other.history["train.total"] != reference.history["train.total"]
 
 
-@pytest.mark.parametrize("signal_kind", ["loss", "hypergradient", "none"])
+@pytest.mark.parametrize("signal_kind", ["loss", "hypergradient", "none", "random"])
 def test_interrupted_between_any_two_epochs_and_resumed_is_the_same(tmp_path, monkeypatch, signal_kind):
     config = micro_config(statenet__signal=signal_kind)
     whole = train(config, tmp_path / "whole", progress=False)
@@ -112,6 +112,28 @@ def test_every_column_has_an_entry_an_epoch(reference):
     assert "a.coverage.argmax.3000" not in reference.history  # the last epoch's own budget is in the record only
     assert reference.record["final"]["a"]["coverage.argmax.3000"] == 19_683 - len(reference.record["final"]["a"]["missed"])
     assert reference.record["untrained"]["b"]["coverage.argmax.3000"] > 0
+
+
+def test_measured_every_kth_epoch_the_same_network_is_trained(reference, tmp_path):
+    sparse = train(micro_config(evaluation__every=3), tmp_path / "run", progress=False)
+    assert sparse.history["epoch"] == [2, 3]
+    assert sparse.record["weights_sha256"] == reference.record["weights_sha256"]
+    assert sparse.record["final"] == reference.record["final"]
+    for name, column in sparse.history.items():
+        assert column == reference.history[name][2:], name
+    assert "4 epochs" in sparse.describe()
+
+
+def test_interrupted_between_two_measurements_a_run_goes_on_from_the_earlier_one(tmp_path, monkeypatch):
+    config = micro_config(evaluation__every=2)
+    whole, real = train(config, tmp_path / "whole", progress=False), Trainer.train_epoch
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "train_epoch", lambda self, epoch: _stop_at(real, self, epoch, 3))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "stopped", progress=False)
+    resumed = train(config, tmp_path / "stopped", resume=True, progress=False)
+    assert resumed.epochs_trained_now == 2
+    assert substance(resumed.record) == substance(whole.record)
 
 
 def test_a_last_budget_that_is_also_every_epochs_stays_in_the_history(tmp_path):

@@ -1,0 +1,186 @@
+"""Variants compared on the same seeds: what each run is judged by, paired differences, intervals, corrected p-values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from ternary_lib.coverage import efficiency
+from ternary_lib.operations import NUM_OPERATIONS
+
+Record = Mapping[str, Any]
+LATE = 0.9  # the last tenth of training, by every tenth epoch: one epoch alone is weather
+
+
+class Metric(NamedTuple):
+    """A number a run is judged by, of one pathway; always of the last epoch or of a stated span, never of a chosen epoch."""
+
+    label: str
+    unit: str
+    value: Callable[[Record, str], float]
+
+
+class Summary(NamedTuple):
+    """A metric over seeds: mean, sd, 95 % interval of the mean (Student's t)."""
+
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A variant's metric minus the reference's, seed by seed.
+
+    ``low`` and ``high``: 95 % interval of the mean, Student's t. ``effect``: mean ÷ sd of the differences. ``p``: two-sided
+    paired t test. ``p_holm``: corrected for every comparison made beside it (Holm 1979).
+    """
+
+    variant: str
+    pathway: str
+    metric: str
+    n: int
+    mean: float
+    low: float
+    high: float
+    effect: float
+    p: float
+    p_holm: float = math.nan
+
+    @property
+    def clear(self) -> bool:
+        """Whether it stands at 5 % after the correction."""
+        return self.p_holm < 0.05
+
+
+def _budget(record: Record) -> int:
+    return record["config"]["evaluation"]["budgets"][-1]
+
+
+def _final(name: str) -> Callable[[Record, str], float]:
+    return lambda record, pathway: float(record["final"][pathway][name])
+
+
+def _coverage(mode: str, scale: float = 100.0) -> Callable[[Record, str], float]:
+    return lambda record, pathway: scale * record["final"][pathway][f"coverage.{mode}.{_budget(record)}"] / NUM_OPERATIONS
+
+
+def _efficiency(record: Record, pathway: str) -> float:
+    return efficiency(_coverage("argmax", 1.0)(record, pathway), _budget(record))
+
+
+def _late_efficiency(record: Record, pathway: str) -> float:
+    history, total, n = record["history"], record["config"]["schedules"]["total_epochs"], _budget(record)
+    counts = history[f"{pathway}.coverage.argmax.{n}"]
+    late = [i for i, t in enumerate(history["epoch"]) if t >= LATE * total and (t + 1) % 10 == 0] or [-1]
+    return sum(efficiency(counts[i] / NUM_OPERATIONS, n) for i in late) / len(late)
+
+
+METRICS: dict[str, Metric] = {
+    "coverage": Metric("argmax coverage, last epoch", "%", _coverage("argmax")),
+    "coverage_expectation": Metric("coverage by rounded expectation, last epoch", "%", _coverage("expectation")),
+    "coverage_categorical": Metric("categorical coverage, last epoch", "%", _coverage("categorical")),
+    "efficiency": Metric("efficiency, last epoch", "1", _efficiency),
+    "late_efficiency": Metric("efficiency, last tenth of training", "1", _late_efficiency),
+    "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test")),
+    "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed")),
+    "rate": Metric("rate", "nats", _final("rate")),
+    "distortion": Metric("distortion", "nats", _final("distortion")),
+    "neg_elbo": Metric("-ELBO", "nats", _final("neg_elbo")),
+    "mutual_information": Metric("I(x; z)", "nats", _final("mutual_information")),
+    "kl_to_uniform": Metric("KL of cell masses to uniform", "nats", _final("kl_to_uniform")),
+    "smallest_cell": Metric("smallest cell mass × 19,683", "1", _final("smallest_cell")),
+}
+
+
+def by_variant(found: Iterable[Record]) -> dict[str, dict[int, Record]]:
+    """Records by variant and seed."""
+    table: dict[str, dict[int, Record]] = {}
+    for record in found:
+        table.setdefault(record["variant"], {})[record["seed"]] = record
+    return table
+
+
+def pathways_of(records: Mapping[int, Record]) -> tuple[str, ...]:
+    """The pathways a variant trains."""
+    return tuple(next(iter(records.values())).get("pathways", ("a", "b")))
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Mean, sd and the mean's 95 % interval; NaN where one value has none.
+
+    >>> summary([1.0, 2.0, 3.0])._asdict()["high"]  # 2 + 4.303/√3
+    4.484137...
+    """
+    n, mean = len(values), sum(values) / len(values)
+    if n < 2:
+        return Summary(n, mean, math.nan, math.nan, math.nan)
+    sd = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
+    half = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n)
+    return Summary(n, mean, sd, mean - half, mean + half)
+
+
+def values(records: Mapping[int, Record], pathway: str, metric: str) -> dict[int, float]:
+    """A metric's value by seed."""
+    return {seed: METRICS[metric].value(record, pathway) for seed, record in sorted(records.items())}
+
+
+def differences(
+    table: Mapping[str, Mapping[int, Record]], reference: str, metrics: Sequence[str], variants: Sequence[str] | None = None
+) -> list[Difference]:
+    """Every variant against ``reference`` on the seeds they share, each trained pathway and metric; p-values corrected over all.
+
+    Raises:
+        ValueError: a variant shares fewer than two seeds with the reference.
+    """
+    found = []
+    for variant in variants or [name for name in table if name != reference]:
+        for pathway in pathways_of(table[variant]):
+            for metric in metrics:
+                theirs, ours = (values(table[name], pathway, metric) for name in (reference, variant))
+                shared = sorted(theirs.keys() & ours.keys())
+                if len(shared) < 2:
+                    raise ValueError(f"{variant}: shares {len(shared)} seeds with {reference}; two are the least an interval takes")
+                found.append(_paired(variant, pathway, metric, [ours[s] - theirs[s] for s in shared]))
+    corrected = holm([d.p for d in found])
+    return [d._replace(p_holm=p) for d, p in zip(found, corrected, strict=True)]
+
+
+def _paired(variant: str, pathway: str, metric: str, deltas: Sequence[float]) -> Difference:
+    s = summary(deltas)
+    if s.sd == 0:  # the same in every seed: no test is needed, and none is defined
+        return Difference(variant, pathway, metric, s.n, s.mean, s.mean, s.mean, math.copysign(math.inf, s.mean) if s.mean else 0.0, float(s.mean == 0))
+    p = float(stats.ttest_1samp(deltas, 0.0).pvalue)
+    return Difference(variant, pathway, metric, s.n, s.mean, s.low, s.high, s.mean / s.sd, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the chance that any of them is a false alarm stays below the level.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def describe(table: Mapping[str, Mapping[int, Record]], reference: str, rows: Sequence[Difference]) -> str:
+    """The comparison as a table of text."""
+    lines = [f"Against {reference} (seeds {', '.join(map(str, sorted(table[reference])))}), paired by seed, mean difference and its 95 % interval."]
+    for metric in dict.fromkeys(row.metric for row in rows):
+        chosen = METRICS[metric]
+        lines += ["", f"{chosen.label} ({chosen.unit})", f"  {'':32}{'n':>3}{reference[:14]:>16}{'difference':>14}{'95 % interval':>26}{'p (Holm)':>11}"]
+        for row in (r for r in rows if r.metric == metric):
+            base = summary(list(values(table[reference], row.pathway, metric).values())).mean
+            name = f"{row.variant[:29]} {row.pathway.upper()}"
+            interval = f"[{row.low:+.4g}, {row.high:+.4g}]"
+            lines.append(f"  {name:32}{row.n:3}{base:16.5g}{row.mean:+14.4g}{interval:>26}{row.p_holm:11.3g}")
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""``ternary sweep`` and ``ternary compare``: experiments from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ternary_lib.sweeps import Task
+
+
+def configure_sweep(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``ternary sweep``."""
+    parser.add_argument("sweep", metavar="FILE", help="a sweep, e.g. configs/sweeps/ablations.yaml")
+    parser.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="these variants alone")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="these seeds alone")
+    parser.add_argument("--output", metavar="DIR", help="where records are stored (default: results/sweeps)")
+    parser.add_argument("--list", action="store_true", help="show what is recorded and what is missing, and run nothing")
+    parser.add_argument("--verify", type=int, metavar="N", help="run N recorded runs, chosen at random, again and compare every number")
+    add_machines(parser)
+
+
+def add_machines(parser: argparse.ArgumentParser) -> None:
+    """Where runs are made."""
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time on this machine (default: one a core)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="run on the workers of this dask.distributed scheduler, e.g. tcp://host:8786")
+    parser.add_argument("--quiet", action="store_true", help="no bar of progress")
+
+
+def run_sweep(args: argparse.Namespace) -> int:
+    """``ternary sweep``: make every missing record of a sweep."""
+    from ternary_lib import sweeps
+
+    _check(args)
+    tasks = sweeps.select(sweeps.load_sweep(args.sweep), args.only, args.seeds)
+    if args.list:
+        for task in tasks:
+            print(f"{'recorded' if sweeps.stored(task, args.output) else 'missing ':8}  {task.variant} seed {task.config.seed}")
+        return 0
+    if args.verify is not None:
+        return _verify(tasks, args)
+    _make_records(tasks, args.output, args)
+    print(f"Records: {sweeps.store_of(tasks[0], args.output)}")
+    return 0
+
+
+def _verify(tasks: list[Task], args: argparse.Namespace) -> int:
+    from ternary_lib import sweeps
+
+    recorded = [task for task in tasks if sweeps.stored(task, args.output)]
+    chosen = random.sample(recorded, min(args.verify, len(recorded)))
+    wrong = 0
+    for task, (same, text) in zip(chosen, sweeps.verify(chosen, args.output, args.jobs, args.scheduler, not args.quiet), strict=True):
+        print(f"{task.variant} seed {task.config.seed}: {text}")
+        wrong += not same
+    return 1 if wrong or not chosen else 0
+
+
+def configure_compare(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``ternary compare``."""
+    words = "configurations, the first being the reference; or one sweep file, with --reference"
+    parser.add_argument("configs", nargs="+", metavar="FILE", help=words)
+    parser.add_argument("--reference", metavar="VARIANT", help="with a sweep: the variant that the others are compared with (default: its first)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="seeds that all are trained on (default: 0 1 2 3 4)")
+    parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="what is compared (default: late_efficiency coverage exact_test)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one number in every configuration")
+    parser.add_argument("--output", metavar="DIR", help="where records are stored (default: runs/compare, or results/sweeps for a sweep)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_machines(parser)
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """``ternary compare``: train what is missing, then paired differences with intervals."""
+    from ternary_lib import comparison
+
+    _check(args)
+    metrics = args.metrics or ["late_efficiency", "coverage", "exact_test"]
+    tasks, root = _tasks_to_compare(args)
+    for name in metrics:
+        if name not in comparison.METRICS:
+            raise _refuse(f"--metrics {name}", list(comparison.METRICS), name)
+    known = list(dict.fromkeys(task.variant for task in tasks))
+    reference = args.reference or known[0]
+    if reference not in known:
+        raise _refuse(f"--reference {reference}", known, reference)
+    table = comparison.by_variant(_make_records(tasks, root, args))
+    try:
+        rows = comparison.differences(table, reference, metrics)
+    except ValueError as error:
+        raise _refuse(str(error)) from None
+    if args.json:
+        print(json.dumps([row._asdict() for row in rows], indent=1))
+    else:
+        print(comparison.describe(table, reference, rows))
+    return 0
+
+
+def _tasks_to_compare(args: argparse.Namespace) -> tuple[list[Task], str | Path]:
+    from ternary_lib import records, sweeps
+    from ternary_lib.cli import override
+    from ternary_lib.config import PROJECT_ROOT, find_config
+    from ternary_lib.strict_yaml import read_yaml
+
+    if len(args.configs) == 1:
+        if "variants" not in read_yaml(find_config(args.configs[0])):
+            raise _refuse(f"{args.configs[0]}: one configuration has nothing to be compared with; give two, or a sweep file")
+        if args.set:
+            raise _refuse("--set: a sweep file states its own overrides")
+        tasks = sweeps.select(sweeps.load_sweep(args.configs[0]), seeds=args.seeds)
+        return tasks, args.output or records.results_dir() / "sweeps"
+    tasks = sweeps.of_configs(args.configs, args.seeds or [0, 1, 2, 3, 4], dict(map(override, args.set)))
+    return tasks, args.output or PROJECT_ROOT / "runs" / "compare"
+
+
+def _make_records(tasks: list[Task], root: str | Path | None, args: argparse.Namespace) -> list[dict[str, Any]]:
+    from ternary_lib import sweeps
+
+    try:
+        return sweeps.run_sweep(tasks, root, args.jobs, args.scheduler, not args.quiet)
+    except sweeps.SweepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _check(args: argparse.Namespace) -> None:
+    from ternary_lib.cli import check_environment
+
+    for name in ("jobs", "verify"):
+        value = getattr(args, name, None)
+        if value is not None and not 1 <= value <= 1000:
+            raise _refuse(f"--{name} {value}: expected a whole number from 1 to 1000")
+    check_environment()
+
+
+def _refuse(text: str, known: list[str] | None = None, word: str = "") -> Exception:
+    from ternary_lib.strict_yaml import ConfigError, nearest
+
+    return ConfigError(f"{text}: not known{nearest(word, known)}" if known else text)

@@ -1,0 +1,305 @@
+"""Sweeps: many variants of an experiment, each on several seeds, as run records that are made once and never again."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from ternary_lib import records
+from ternary_lib.config import Config, ConfigError, config_from_mapping, config_hash, describe_fault, find_config, load_config
+from ternary_lib.progress import Progress
+from ternary_lib.sections import Section, Seed
+from ternary_lib.strict_yaml import nearest, one_line, read_yaml
+
+DIGITS = 9  # significant digits of a stored number: all that single precision has
+CONNECT_SECONDS = 10
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=1_000)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Variant(Section):
+    """One line of a sweep: what is changed, and how a reader calls it."""
+
+    label: str = ""
+    config: str | None = None  # another configuration than the sweep's, relative to the sweep's file
+    set: dict[str, Any] = {}  # dotted overrides, after the sweep's own
+    seeds: Seeds | None = None  # None: the sweep's
+    pathways: list[Literal["a", "b"]] = ["a", "b"]  # those that are trained; the others are not compared
+
+
+class SweepFile(Section):
+    """A sweep as its YAML file states it."""
+
+    name: Name
+    config: str | None = None
+    set: dict[str, Any] = {}
+    seeds: Seeds
+    variants: Annotated[dict[Name, Variant], Field(min_length=1, max_length=1_000)]
+
+
+class Task(NamedTuple):
+    """One run of a sweep."""
+
+    sweep: str
+    variant: str
+    label: str
+    pathways: tuple[str, ...]
+    config: Config
+
+    @property
+    def file_name(self) -> str:
+        """Where its record lies under the sweep's folder."""
+        return f"{self.variant}-seed{self.config.seed}.json"
+
+
+class SweepError(RuntimeError):
+    """Some runs of a sweep failed; the message is one line."""
+
+
+def load_sweep(path: str | Path) -> list[Task]:
+    """Every run of a sweep file, seed by seed: cut short, each variant has about as many seeds as any other.
+
+    Raises:
+        ConfigError: one line naming the file, the variant and what was expected.
+    """
+    found = find_config(path)
+    try:
+        sweep = SweepFile.model_validate(read_yaml(found))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe_fault(error, SweepFile)}") from None
+    tasks = []
+    for name, variant in sweep.variants.items():
+        base = variant.config or sweep.config
+        if base is None:
+            raise ConfigError(f"{path}: variants.{name}: names no config, and neither does the sweep")
+        beside = found.parent / base
+        for seed in variant.seeds or sweep.seeds:
+            changes = sweep.set | variant.set | {"name": name, "seed": seed}
+            try:
+                config = load_config(beside if beside.is_file() else base, changes)
+            except ConfigError as error:
+                raise ConfigError(f"{path}: variants.{name}: {error}") from None
+            tasks.append(Task(sweep.name, name, variant.label or name, tuple(variant.pathways), config))
+    return sorted(tasks, key=lambda task: task.config.seed)
+
+
+def of_configs(paths: Sequence[str | Path], seeds: Sequence[int], overrides: Mapping[str, Any] | None = None) -> list[Task]:
+    """A sweep of several configuration files as they are, each on every seed."""
+    tasks: list[Task] = []
+    for path in dict.fromkeys(map(str, paths)):
+        name = load_config(path, overrides).name
+        if name in {task.variant for task in tasks}:
+            name = f"{Path(path).stem}-{len(tasks)}"
+        for seed in seeds:
+            config = load_config(path, {**(overrides or {}), "name": name, "seed": seed})
+            tasks.append(Task("compare", name, name, ("a", "b"), config))
+    return sorted(tasks, key=lambda task: task.config.seed)
+
+
+def select(tasks: Sequence[Task], variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Task]:
+    """The tasks of some variants and seeds; all where none is named."""
+    known = list(dict.fromkeys(task.variant for task in tasks))
+    for name in variants:
+        if name not in known:
+            raise ConfigError(f"{name}: no variant of {tasks[0].sweep}{nearest(name, known)}")
+    chosen = [t for t in tasks if (not variants or t.variant in variants) and (not seeds or t.config.seed in seeds)]
+    if not chosen:
+        raise ConfigError(f"{tasks[0].sweep}: no run has one of the seeds {', '.join(map(str, seeds))}")
+    return chosen
+
+
+def store_of(task: Task, root: str | Path | None = None) -> Path:
+    """The folder of a sweep's records: ``results/sweeps/<sweep>`` unless another root is given."""
+    return Path(root or records.results_dir() / "sweeps") / task.sweep
+
+
+def stored(task: Task, root: str | Path | None = None) -> dict[str, Any] | None:
+    """The task's record where one of the same experiment exists; a run of other numbers is no record of it."""
+    path = store_of(task, root) / task.file_name
+    if not path.is_file():
+        return None
+    record = records.read_json(path)
+    return record if is_of(record, task.config) else None
+
+
+def is_of(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether a record is of this configuration, of these numbers' code and of this torch.
+
+    The record's configuration is read by today's code: an option that was added since takes its default and changes nothing.
+    """
+    try:
+        same = config_hash(config_from_mapping(record["config"])) == config_hash(config)
+        versions = record["versions"]["torch"].split("+")[0], records.versions()["torch"].split("+")[0]
+        return same and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
+    except (KeyError, TypeError, AttributeError, ConfigError):
+        return False
+
+
+def run_task(task: Task, anew: bool = False) -> dict[str, Any]:
+    """Train (or go on with, or load) the task's run; its record as it is stored, or ``{"error": …}`` where it failed.
+
+    Runs in a process of its own, on one core: side by side, runs share a machine better than the parts of one run do.
+    ``anew`` trains from the first epoch in a folder that is thrown away.
+    """
+    os.environ["TERNARY_THREADS"] = "1"
+    from ternary_lib.training import train
+
+    try:
+        with TemporaryDirectory() as folder:
+            run_dir = Path(folder) / "run" if anew else records.default_run_dir(task.config)
+            run = train(task.config, run_dir, resume=not anew, progress=False)
+        return condensed(run.record) | {"sweep": task.sweep, "variant": task.variant, "label": task.label, "pathways": list(task.pathways)}
+    except Exception as error:  # whatever it was: the sweep goes on, keeps it, and fails in the end
+        return {"error": one_line(f"{type(error).__name__}: {error}"), "traceback": traceback.format_exc()}
+
+
+def condensed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's record for the store: nine significant digits, and no list of missed operations (their number follows)."""
+    final = {name: {k: v for k, v in part.items() if k != "missed"} for name, part in record["final"].items()}
+    measured = {"untrained": record["untrained"], "final": final, "history": record["history"]}
+    return {**record, **_rounded(measured)}  # the configuration stays as it is: it says which experiment this was
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def run_sweep(
+    tasks: Sequence[Task],
+    root: str | Path | None = None,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Make every record that is missing; returns all of them, in the order of ``tasks``.
+
+    A record is written, whole, the moment its run ends. A run that fails leaves ``<run>.failed.json`` and the others go on.
+
+    Args:
+        tasks: the runs.
+        root: where records are stored; None for ``results/sweeps``.
+        jobs: runs at a time on this machine; None for one a core.
+        scheduler: address of a dask.distributed scheduler whose workers run them instead.
+        progress: show a bar with the time left.
+
+    Raises:
+        SweepError: some runs failed.
+        ConfigError: no scheduler at that address, or the store cannot be written.
+    """
+    missing = [task for task in tasks if stored(task, root) is None]
+    bar, failed = Progress(len(tasks), progress, unit="run"), []
+    done = len(tasks) - len(missing)
+    if missing:
+        bar.note(f"{done} of {len(tasks)} runs are recorded; {len(missing)} to make")
+        for task, record in _run_all(missing, jobs, scheduler):
+            done += 1
+            if "error" in record:
+                failed.append((task, record["error"]))
+            _store(task, record, root)
+            bar.update(done, f"{task.variant} seed {task.config.seed}{' FAILED' if 'error' in record else ''}")
+    bar.close(f"{tasks[0].sweep}: {len(tasks) - len(failed)} of {len(tasks)} runs recorded, {len(missing) - len(failed)} of them now.")
+    if failed:
+        task, error = failed[0]
+        which = ", ".join(f"{t.variant} seed {t.config.seed}" for t, _ in failed[:5])
+        raise SweepError(f"{len(failed)} of {len(tasks)} runs failed ({which}); the first: {error}")
+    return [stored(task, root) or {} for task in tasks]
+
+
+def verify(
+    tasks: Sequence[Task],
+    root: str | Path | None = None,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> list[tuple[bool, str]]:
+    """Run recorded tasks again from their first epoch and compare every number: (whether all agree, one line), a task each."""
+    bar, found = Progress(len(tasks), progress, unit="run"), {}
+    for task, again in _run_all(tasks, jobs, scheduler, anew=True):
+        found[task.file_name] = _agreement(stored(task, root) or {}, again)
+        bar.update(len(found), f"{task.variant} seed {task.config.seed}")
+    bar.close(f"{sum(same for same, _ in found.values())} of {len(tasks)} runs gave their recorded numbers again.")
+    return [found[task.file_name] for task in tasks]
+
+
+def _agreement(record: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[bool, str]:
+    if "error" in again:
+        return False, str(again["error"])
+    numbers = ("weights_sha256", "best_validation_loss", "best_epoch", "untrained", "final", "history")
+    different = [name for name in numbers if record.get(name) != again[name]]
+    if not different:
+        return True, "the same weights and every number the same, to the last bit"
+    kinds = [part.get("hardware", {}).get("cpu") for part in (record, again)]
+    where = "on the same kind of machine" if kinds[0] == kinds[1] else f"recorded on {kinds[0]}, run again on {kinds[1]}"
+    return False, f"other {', '.join(different)} ({where})"
+
+
+def _run_all(
+    tasks: Sequence[Task], jobs: int | None, scheduler: str | None, anew: bool = False
+) -> Iterator[tuple[Task, dict[str, Any]]]:
+    return _on_cluster(tasks, scheduler, anew) if scheduler else _on_this_machine(tasks, jobs, anew)
+
+
+def _store(task: Task, record: dict[str, Any], root: str | Path | None) -> None:
+    folder = store_of(task, root)
+    failure = folder / task.file_name.replace(".json", ".failed.json")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if "error" in record:
+            records.write_json(failure, {"variant": task.variant, "seed": task.config.seed, **record})
+        else:
+            records.write_json(folder / task.file_name, record)
+            failure.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def _on_this_machine(tasks: Sequence[Task], jobs: int | None, anew: bool) -> Iterator[tuple[Task, dict[str, Any]]]:
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    workers = min(jobs or os.cpu_count() or 1, len(tasks))
+    parallel = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
+    try:
+        for index, record in parallel(delayed(_numbered)(index, task, anew) for index, task in enumerate(tasks)):
+            yield tasks[index], record
+    except BrokenProcessPool:
+        raise SweepError("a process of the sweep was killed, perhaps for memory; start it again with fewer --jobs: it goes on") from None
+
+
+def _on_cluster(tasks: Sequence[Task], scheduler: str, anew: bool) -> Iterator[tuple[Task, dict[str, Any]]]:
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise ConfigError("--scheduler needs dask.distributed; install it with: pip install 'distributed'") from None
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--scheduler {scheduler}: no scheduler answers there ({one_line(error)[:120]})") from None
+    with client:
+        _require_same_code(client, scheduler)
+        futures = {client.submit(_numbered, index, task, anew, pure=False): task for index, task in enumerate(tasks)}
+        for future in as_completed(futures):  # a run whose worker is lost is given to another, and goes on where files are shared
+            error = future.exception()
+            yield futures[future], future.result()[1] if error is None else {"error": one_line(f"{type(error).__name__}: {error}")}
+
+
+def _require_same_code(client: Any, scheduler: str) -> None:
+    workers = client.run(records.source_hash)
+    if not workers:
+        raise ConfigError(f"--scheduler {scheduler}: has no workers; start some with: dask worker {scheduler} --nthreads 1")
+    if set(workers.values()) != {records.source_hash()}:
+        raise ConfigError(f"--scheduler {scheduler}: its workers have another version of ternary_lib than this process")
+
+
+def _numbered(index: int, task: Task, anew: bool) -> tuple[int, dict[str, Any]]:
+    return index, run_task(task, anew)
