@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, NamedTuple
+from unittest.mock import patch
 
 from pydantic import Field, ValidationError
 
@@ -53,9 +55,9 @@ class Task(NamedTuple):
     config: Config
 
     @property
-    def file_name(self) -> str:
-        """Where its record lies under the sweep's folder."""
-        return f"{self.variant}-seed{self.config.seed}.json"
+    def run(self) -> str:
+        """Its name within the sweep."""
+        return f"{self.variant}-seed{self.config.seed}"
 
 
 class SweepError(RuntimeError):
@@ -121,7 +123,7 @@ def store_of(task: Task, root: str | Path | None = None) -> Path:
 
 def stored(task: Task, root: str | Path | None = None) -> dict[str, Any] | None:
     """The task's record where one of the same experiment exists; a run of other numbers is no record of it."""
-    path = store_of(task, root) / task.file_name
+    path = store_of(task, root) / f"{task.run}.json"
     if not path.is_file():
         return None
     record = records.read_json(path)
@@ -141,19 +143,19 @@ def is_of(record: Mapping[str, Any], config: Config) -> bool:
         return False
 
 
-def run_task(task: Task, anew: bool = False) -> dict[str, Any]:
-    """Train (or go on with, or load) the task's run; its record as it is stored, or ``{"error": …}`` where it failed.
+def run_task(task: Task, folder: Path | None) -> dict[str, Any]:
+    """Train the task's run, or go on with it; its record as it is stored, or ``{"error": …}`` where it failed.
 
     Runs in a process of its own, on one core: side by side, runs share a machine better than the parts of one run do.
-    ``anew`` trains from the first epoch in a folder that is thrown away.
+    Checkpoints lie in ``folder/<run>-<key>.run`` until the record is stored; with None, in a folder that is thrown away.
     """
-    os.environ["TERNARY_THREADS"] = "1"
     from ternary_lib.training import train
 
+    settings = {"TERNARY_THREADS": "1", "TERNARY_PROGRESS": ""}  # the bar of progress is the sweep's
     try:
-        with TemporaryDirectory() as folder:
-            run_dir = Path(folder) / "run" if anew else records.default_run_dir(task.config)
-            run = train(task.config, run_dir, resume=not anew, progress=False)
+        with TemporaryDirectory() as thrown_away, patch.dict(os.environ, settings):
+            run_dir = (folder or Path(thrown_away)) / f"{task.run}-{records.run_key(task.config)}.run"
+            run = train(task.config, run_dir, resume=True, progress=False)
         return condensed(run.record) | {"sweep": task.sweep, "variant": task.variant, "label": task.label, "pathways": list(task.pathways)}
     except Exception as error:  # whatever it was: the sweep goes on, keeps it, and fails in the end
         return {"error": one_line(f"{type(error).__name__}: {error}"), "traceback": traceback.format_exc()}
@@ -201,7 +203,8 @@ def run_sweep(
     done = len(tasks) - len(missing)
     if missing:
         bar.note(f"{done} of {len(tasks)} runs are recorded; {len(missing)} to make")
-        for task, record in _run_all(missing, jobs, scheduler):
+        unfinished = store_of(tasks[0], root).absolute()
+        for task, record in _run_all(missing, unfinished, jobs, scheduler):
             done += 1
             if "error" in record:
                 failed.append((task, record["error"]))
@@ -224,11 +227,11 @@ def verify(
 ) -> list[tuple[bool, str]]:
     """Run recorded tasks again from their first epoch and compare every number: (whether all agree, one line), a task each."""
     bar, found = Progress(len(tasks), progress, unit="run"), {}
-    for task, again in _run_all(tasks, jobs, scheduler, anew=True):
-        found[task.file_name] = _agreement(stored(task, root) or {}, again)
+    for task, again in _run_all(tasks, None, jobs, scheduler):
+        found[task.run] = _agreement(stored(task, root) or {}, again)
         bar.update(len(found), f"{task.variant} seed {task.config.seed}")
     bar.close(f"{sum(same for same, _ in found.values())} of {len(tasks)} runs gave their recorded numbers again.")
-    return [found[task.file_name] for task in tasks]
+    return [found[task.run] for task in tasks]
 
 
 def _agreement(record: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[bool, str]:
@@ -244,39 +247,41 @@ def _agreement(record: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[boo
 
 
 def _run_all(
-    tasks: Sequence[Task], jobs: int | None, scheduler: str | None, anew: bool = False
+    tasks: Sequence[Task], folder: Path | None, jobs: int | None, scheduler: str | None
 ) -> Iterator[tuple[Task, dict[str, Any]]]:
-    return _on_cluster(tasks, scheduler, anew) if scheduler else _on_this_machine(tasks, jobs, anew)
+    return _on_cluster(tasks, folder, scheduler) if scheduler else _on_this_machine(tasks, folder, jobs)
 
 
 def _store(task: Task, record: dict[str, Any], root: str | Path | None) -> None:
     folder = store_of(task, root)
-    failure = folder / task.file_name.replace(".json", ".failed.json")
+    failure = folder / f"{task.run}.failed.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if "error" in record:
             records.write_json(failure, {"variant": task.variant, "seed": task.config.seed, **record})
         else:
-            records.write_json(folder / task.file_name, record)
+            records.write_json(folder / f"{task.run}.json", record)
             failure.unlink(missing_ok=True)
+            for leftover in folder.glob(f"{task.run}-*.run"):
+                shutil.rmtree(leftover, ignore_errors=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
-def _on_this_machine(tasks: Sequence[Task], jobs: int | None, anew: bool) -> Iterator[tuple[Task, dict[str, Any]]]:
+def _on_this_machine(tasks: Sequence[Task], folder: Path | None, jobs: int | None) -> Iterator[tuple[Task, dict[str, Any]]]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     workers = min(jobs or os.cpu_count() or 1, len(tasks))
     parallel = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
     try:
-        for index, record in parallel(delayed(_numbered)(index, task, anew) for index, task in enumerate(tasks)):
+        for index, record in parallel(delayed(_numbered)(index, task, folder) for index, task in enumerate(tasks)):
             yield tasks[index], record
     except BrokenProcessPool:
         raise SweepError("a process of the sweep was killed, perhaps for memory; start it again with fewer --jobs: it goes on") from None
 
 
-def _on_cluster(tasks: Sequence[Task], scheduler: str, anew: bool) -> Iterator[tuple[Task, dict[str, Any]]]:
+def _on_cluster(tasks: Sequence[Task], folder: Path | None, scheduler: str) -> Iterator[tuple[Task, dict[str, Any]]]:
     try:
         from distributed import Client, as_completed
     except ImportError:
@@ -287,7 +292,7 @@ def _on_cluster(tasks: Sequence[Task], scheduler: str, anew: bool) -> Iterator[t
         raise ConfigError(f"--scheduler {scheduler}: no scheduler answers there ({one_line(error)[:120]})") from None
     with client:
         _require_same_code(client, scheduler)
-        futures = {client.submit(_numbered, index, task, anew, pure=False): task for index, task in enumerate(tasks)}
+        futures = {client.submit(_numbered, index, task, folder, pure=False): task for index, task in enumerate(tasks)}
         for future in as_completed(futures):  # a run whose worker is lost is given to another, and goes on where files are shared
             error = future.exception()
             yield futures[future], future.result()[1] if error is None else {"error": one_line(f"{type(error).__name__}: {error}")}
@@ -301,5 +306,5 @@ def _require_same_code(client: Any, scheduler: str) -> None:
         raise ConfigError(f"--scheduler {scheduler}: its workers have another version of ternary_lib than this process")
 
 
-def _numbered(index: int, task: Task, anew: bool) -> tuple[int, dict[str, Any]]:
-    return index, run_task(task, anew)
+def _numbered(index: int, task: Task, folder: Path | None) -> tuple[int, dict[str, Any]]:
+    return index, run_task(task, folder)
