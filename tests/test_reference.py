@@ -1,0 +1,73 @@
+"""Reference runs: a change that moves a number must say so by raising ``records.NUMBERS``.
+
+After a declared change, make the file anew: python tests/test_reference.py
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from micro import micro_config
+
+from ternary_lib import records
+from ternary_lib.config import load_config
+from ternary_lib.training import train
+
+FILE = Path(__file__).with_name("reference.json")
+SIZE = {"schedules__total_epochs": 2, "schedules__phases": [0, 1, 1], "data__train": 768}
+RUNS = {
+    "described": {},
+    "hypergradient": {"statenet__signal": "hypergradient", "statenet__penalty": 0.0, "model__stop_gradient": False},
+    "published": {
+        key.replace(".", "__"): value
+        for key, value in {
+            "schedules.rho.gate": "fall_back",
+            "schedules.lambda_3": load_config("configs/ternary_v5_5_published.yaml").model_dump(mode="json")["schedules"]["lambda_3"],
+            "loss.repulsion": "off_diagonal",
+            "loss.latent_entropy": "hard",
+            "balance.lambda_step": 0.02,
+            "balance.initial_norm": 1.0,
+            "balance.norm_after_clip": True,
+            "statenet.signal": "random",
+        }.items()
+    },
+}
+
+
+def machine_kind():
+    """What decides the last bit beside the code: the processor's make, by family and model, and torch."""
+    wanted = ("vendor_id", "cpu family", "model")
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    fields = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in wanted:
+            fields.setdefault(key.strip(), value.strip())
+    return " ".join(fields.get(key, "?") for key in wanted) + f", torch {records.versions()['torch'].split('+')[0]}"
+
+
+def measured(name, run_dir):
+    """A reference run's weights and figures."""
+    run = train(micro_config(**(SIZE | RUNS[name])), run_dir, progress=False)
+    columns = ("train.total", "train.kl_b", "validation.total", "lambda_1", "a.rate", "b.distortion")
+    return {"weights_sha256": run.record["weights_sha256"], "figures": {key: run.history[key][-1] for key in columns}}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_reference_run_gives_its_numbers(name, tmp_path):
+    reference, now = json.loads(FILE.read_text()), measured(name, tmp_path / "run")
+    assert reference["numbers"] == records.NUMBERS, "NUMBERS was raised: make tests/reference.json anew"
+    assert now["figures"] == pytest.approx(reference["runs"][name]["figures"], rel=0.02)  # on any machine, on both sides
+    if machine_kind() == reference["machine_kind"]:
+        assert now == reference["runs"][name], "other bits: raise records.NUMBERS if this is meant, and make tests/reference.json anew"
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {name: measured(name, Path(folder) / name) for name in RUNS}
+    FILE.write_text(json.dumps({"numbers": records.NUMBERS, "machine_kind": machine_kind(), "runs": runs}, indent=1) + "\n")
