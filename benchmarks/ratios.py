@@ -30,6 +30,7 @@ from torch._dynamo.utils import counters
 from benchmarks import peer, plain, roofline, scaling, seconds
 from benchmarks.roofline import Workload
 from ternary_lib import records
+from ternary_lib.cli import check_environment
 from ternary_lib.config import PROJECT_ROOT, Config, load_config
 from ternary_lib.control import Controls
 from ternary_lib.coverage import CHUNK, MODES, distinct, draw_indices
@@ -39,6 +40,7 @@ from ternary_lib.journal import Journal, load_weights
 from ternary_lib.machine import evaluation_threads, threads
 from ternary_lib.model import TernaryVAE
 from ternary_lib.randomness import stream
+from ternary_lib.strict_yaml import InputError
 from ternary_lib.training import Trainer, train
 
 CONFIG = "configs/ternary_v5_5.yaml"
@@ -217,8 +219,12 @@ def train_in_memory() -> float:
     overrides = {"schedules.total_epochs": 3, "evaluation.cell_draws": 1_968_300}
     with TemporaryDirectory(prefix="ratios-") as folder:
         train(load_config(CONFIG, overrides), folder, progress=False)
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(text for text in status.splitlines() if text.startswith("VmHWM")).split()[1]) / 1024
+    return high_water(Path("/proc/self/status").read_text(encoding="ascii"))
+
+
+def high_water(status: str) -> float:
+    """The most resident memory in MB (10⁶ bytes), from what the kernel tells of a process; its "kB" are 1,024 bytes."""
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
 
 
 # --- coverage ------------------------------------------------------------------------------------------------------
@@ -460,6 +466,16 @@ def header(trials: int) -> dict[str, Any]:
     }
 
 
+def begin(path: Path, trials: int, only: list[str] | None) -> dict[str, Any]:
+    """The record to fill: a new one, or the file's, whose head stays and which notes what is measured again, by what and when."""
+    record = header(trials) | {"rows": {}, "floor": {}, "roofline": {}, "scaling": {}}
+    if not only or not path.is_file():
+        return record
+    again = {"keys": only, **header(trials)}
+    record |= records.read_json(path)
+    return record | {"amended": [*record.get("amended", []), again]}
+
+
 def measure(job: Job, record: dict[str, Any], keep: Callable[[], Any]) -> int:
     """Fill the record's sections, calling ``keep`` after every measurement; returns how many groups failed."""
     failed = 0
@@ -498,15 +514,16 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.trials < 1 or not given.output.parent.is_dir():
         parser.error("expected --trials of at least 1 and an --output in a directory that exists")
-    config = load_config(CONFIG)
-    size = (20_000, 10) if given.quick else (config.evaluation.budgets[-1], 100)
-    job = Job(config, given.trials, *size, given.quick, frozenset(given.only or KEYS))
-    record = {"rows": {}, "floor": {}, "roofline": {}, "scaling": {}}
-    if given.only and given.output.is_file():
-        record |= records.read_json(given.output)
-    record = header(given.trials) | {name: record[name] for name in ("rows", "floor", "roofline", "scaling")}
     try:
+        check_environment()
+        config = load_config(CONFIG)
+        size = (20_000, 10) if given.quick else (config.evaluation.budgets[-1], 100)
+        job = Job(config, given.trials, *size, given.quick, frozenset(given.only or KEYS))
+        record = begin(given.output, given.trials, given.only)
         return min(1, measure(job, record, lambda: records.write_json(given.output, record)))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; what was measured is kept", file=sys.stderr)
         return 130

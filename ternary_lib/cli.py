@@ -191,9 +191,11 @@ def _benchmark(args: argparse.Namespace) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
     config = load_config(args.config, dict([override(f"seed={args.seed}")] if args.seed is not None else []))
-    output = Path(args.output or PROJECT_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json")
     if args.output is None:
+        output = PROJECT_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json"
         output.parent.mkdir(exist_ok=True)
+    else:
+        output = Path(args.output)
     if not output.parent.is_dir() or output.is_dir():
         raise ConfigError(f"--output {output}: expected a file in a folder that exists")
     check_environment()

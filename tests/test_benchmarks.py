@@ -10,14 +10,15 @@ import pytest
 import torch
 from micro import micro_config
 
-from benchmarks import plain, ratios, roofline, scaling
+from benchmarks import plain, ratios, roofline, scaling, stacked
 from ternary_lib import coverage
-from ternary_lib.config import ModelConfig
+from ternary_lib.config import PROJECT_ROOT, ModelConfig
 from ternary_lib.control import Controller
 from ternary_lib.losses import LossBreakdown
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, all_operations
 from ternary_lib.randomness import stream
+from ternary_lib.records import read_json
 from ternary_lib.step import STEP_COLUMNS, Batch, Dials, Step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -138,6 +139,10 @@ def test_a_value_may_stand_alone():
     assert ratios.line("rows", "memory", row).startswith("memory")
 
 
+def test_memory_is_told_in_millions_of_bytes():
+    assert ratios.high_water("Name:\tpython\nVmPeak:\t 9000000 kB\nVmHWM:\t  683594 kB\n") == pytest.approx(700.0, abs=1e-3)
+
+
 def test_work_of_others_is_told_in_cores():
     others = ratios.OtherWork()
     sum(range(2_000_000))
@@ -215,6 +220,27 @@ def test_only_adds_to_the_record(stand_ins, tmp_path):
     _, record = run(path, "--only", "epoch")
     assert record["rows"]["epoch"]["ratio"] == [2.0] and record["rows"]["epoch_set"]["ratio"] == [9.0]
     assert record["roofline"] == {"peak_gflops_one": 77.0}
+
+
+def test_a_record_says_which_of_it_was_measured_again(stand_ins, tmp_path, monkeypatch):
+    """What was not measured again keeps the commit, the machine and the time it was measured at."""
+    path = tmp_path / "r.json"
+    _, first = run(path)
+    monkeypatch.setattr(ratios.records, "library_commit", lambda: "another")
+    run(path, "--only", "epoch")
+    _, record = run(path, "--only", "roofline")
+    assert {name: record[name] for name in HEADER[:6]} == {name: first[name] for name in HEADER[:6]}
+    assert [again["keys"] for again in record["amended"]] == [["epoch"], ["roofline"]]
+    assert {again["library_commit"] for again in record["amended"]} == {"another"} != {first["library_commit"]}
+    assert set(record["amended"][0]) == {"keys", *HEADER[:6]}
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERNARY_THREADS", "²"), ("TERNARY_THREADS", "0"), ("TERNARY_DEVICE", "toaster")])
+def test_an_unusable_environment_is_one_line_and_status_2(name, value, stand_ins, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(name, value)
+    assert ratios.main(["--output", str(tmp_path / "r.json")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {name}={value}") and err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 def test_a_run_cut_short_keeps_what_it_has(stand_ins, tmp_path, monkeypatch, capsys):
@@ -340,3 +366,46 @@ def test_a_roofline_holds_its_points(plain_steps):
     assert set(found) == {"peak_gflops_one", "peak_gflops_all", "bandwidth_gbs", "bandwidth_cache_gbs", "points", "overhead_plain"}
     assert [point["name"] for point in found["points"]] == ["matrix products", "plain optimiser", "plain step", "decoder A", "decoder B"]
     assert all(point["seconds"] > 0 and point["bytes"] > 0 for point in found["points"])
+
+
+# --- seeds stacked and alone -----------------------------------------------------------------------------------------
+
+
+def test_paired_differences_have_their_interval():
+    """Differences 1/2, 1/2 and 1: mean 2/3, sd 1/√12, interval ± 4.3027·sd/√3 (Student's t, two degrees of freedom)."""
+    row = stacked.compare([{"m": 1.0}, {"m": 2.0}, {"m": 3.0}], [{"m": 1.5}, {"m": 2.5}, {"m": 4.0}])["m"]
+    assert (row["alone"], row["together"]) == ([1.0, 2.0, 3.0], [1.5, 2.5, 4.0])
+    assert [row["difference"], row["low"], row["high"]] == pytest.approx([2 / 3, 2 / 3 - 4.30265 / 6, 2 / 3 + 4.30265 / 6], rel=1e-5)
+    assert (row["sd_alone"], row["sd_together"]) == (pytest.approx(1.0), pytest.approx((19 / 12) ** 0.5))
+
+
+def test_the_committed_comparison_follows_from_its_values():
+    record = read_json(PROJECT_ROOT / "results" / "stacked.json")
+    for name, row in record["metrics"].items():
+        assert len(row["alone"]) == len(row["together"]) == record["seeds"]
+        ones, others = ([{name: value} for value in row[side]] for side in ("alone", "together"))
+        assert row == {key: pytest.approx(value, rel=1e-3, abs=1e-9) for key, value in stacked.compare(ones, others)[name].items()}, name
+
+
+def test_seeds_are_compared_stacked_and_alone(tmp_path, plain_steps):
+    rows = stacked.measure(CONFIG, 2, tmp_path)
+    top = CONFIG.evaluation.budgets[-1]
+    committed = read_json(PROJECT_ROOT / "results" / "stacked.json")["metrics"]
+    assert [name.replace(f".{top}", "") for name in rows] == [re.sub(r"\.\d+$", "", name) for name in committed]
+    for name, row in rows.items():
+        assert all(map(math.isfinite, [*row["alone"], *row["together"], row["low"], row["high"]])), name
+    loss = rows["training loss"]
+    assert loss["together"] == pytest.approx(loss["alone"], rel=5e-2), "the same seeds, the same data"
+    assert loss["alone"][0] != pytest.approx(loss["alone"][1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--seeds", "1"], ["--seeds", "ten"], ["--output", "/nowhere/at/all.json"], ["--config", "configs/smoek.yaml"]]
+)
+def test_a_comparison_refuses_bad_input_before_it_trains(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stacked, "measure", lambda *_: pytest.fail("it trained"))
+    try:
+        status = stacked.main(["--output", str(tmp_path / "s.json"), *arguments])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == 2 and "error: " in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -99,7 +99,9 @@ def test_compiled_steps_equal_plain_ones(seeds):
     configs = [micro_config(seed=seed, training__batch_size=64) for seed in range(seeds)]
     trainer = Trainer(configs, "plain")
     dials = fast_path.example(trainer.step, trainer.state)[1]._replace(rate=torch.full((seeds,), 1e-3))
+    before = copied(trainer.state)
     compiled = compile_step(trainer.step, trainer.state)
+    assert all(torch.equal(a, b) for a, b in zip(trainer.state, before, strict=True)), "compiling takes no step"
     with torch.compiler.set_stance("fail_on_recompile"):
         for i, batch in enumerate(trainer._batches()):
             other = copied(trainer.state)
