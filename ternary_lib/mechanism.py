@@ -19,7 +19,7 @@ from ternary_lib.model import VALUES, TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, POSITIONS, all_operations, from_index
 
 FLOOR = 1e-6  # of a spacing: a collapsed line stays where it can come back
-DAMPING, ROUNDS, TOLERANCE = 0.2, 2_000, 1e-6
+DAMPING, ROUNDS, TOLERANCE = 0.2, 600, 1e-6
 GRID = np.linspace(0.0, 1.0, 513)  # points of an integral along a line
 REACH = 8.0  # standard deviations that the integral reaches out
 KNOBS = ("rho", "tau_a", "tau_b", "beta_a", "beta_b")
