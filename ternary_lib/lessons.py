@@ -60,15 +60,15 @@ def sensitivity(statenet: StateNet, states: Float[Tensor, "epochs 9"]) -> Float[
     return jacobians.square().mean(0).sqrt() * states.std(0)
 
 
-def scaled_response(config: Config, factors: Sequence[float], before: int, after: int) -> dict[str, list[float] | float]:
+def scaled_response(config: Config, factors: Sequence[float], before: int, after: int) -> dict[str, list[float]]:
     """Steps under other loss weights against the same steps under the configured ones.
 
     Two copies share ``before`` steps; then one has its λ multiplied by ``factors``. Same batches, same noise, controls of
     the first epoch throughout.
 
     Returns:
-        ``a`` and ``b``: size of each pathway's update over its size without, step by step; ``apart``: distance between both
-        copies at the end over the way that they went since they parted.
+        Step by step: ``a`` and ``b``, size of each pathway's update over its size without; ``apart``, distance between both
+        copies over the way that the plain one went since they parted.
     """
     trainer = Trainer(config, PATH)
     dials = Dials.of([trainer.controllers[0].begin_epoch(0, None)], trainer.device)
@@ -79,7 +79,7 @@ def scaled_response(config: Config, factors: Sequence[float], before: int, after
     for batch in batches[:before]:
         trainer.run_step(trainer.state, batch, dials)
     plain, scaled = (State(*(part.clone() for part in trainer.state)) for _ in range(2))
-    ratios: dict[str, list[float]] = {"a": [], "b": []}
+    ratios: dict[str, list[float]] = {"a": [], "b": [], "apart": []}
     for batch in batches[before : before + after]:
         moved = []
         for state, knobs in ((plain, dials), (scaled, other)):
@@ -88,8 +88,8 @@ def scaled_response(config: Config, factors: Sequence[float], before: int, after
             moved.append([part.norm() for part in (state.theta - start).tensor_split([trainer.step.cut], dim=1)])
         for name, without, with_it in zip("ab", *moved, strict=True):
             ratios[name].append(float(with_it / without))
-    way = (plain.theta - trainer.state.theta).norm()
-    return {**ratios, "apart": float((scaled.theta - plain.theta).norm() / way)}
+        ratios["apart"].append(float((scaled.theta - plain.theta).norm() / (plain.theta - trainer.state.theta).norm()))
+    return ratios
 
 
 def transient(factor: float, before: int, steps: int) -> list[float]:
