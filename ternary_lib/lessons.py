@@ -93,21 +93,21 @@ def scaled_response(config: Config, factors: Sequence[float], before: int, after
 
 
 def transient(factor: float, before: int, steps: int) -> list[float]:
-    """AdamW's update after its gradient was multiplied by ``factor``, over what it would have been: gradients of steady size.
+    """Size of AdamW's update after its gradient was multiplied by ``factor``, over what it would have been.
 
-    The mean forgets with β₁ = 0.9 and follows in ten steps, the mean square with β₂ = 0.999 in a thousand; in between the
-    updates are larger (or smaller), after that they are what they were.
+    For gradients of steady size and random sign: the mean forgets with β₁ = 0.9 and follows in ten steps, the mean square
+    with β₂ = 0.999 in a thousand. In between the updates are larger (or smaller); after that they are what they were.
 
-    >>> [round(value, 3) for value in (transient(2.0, 10_000, 1)[0], max(transient(2.0, 10_000, 5_000)), transient(2.0, 10_000, 20_000)[-1])]
-    [1.098, 1.88, 1.0]
+    >>> curve = transient(2.0, 10_000, 20_000)
+    >>> [round(value, 2) for value in (curve[0], max(curve), curve[-1])]
+    [1.25, 1.93, 1.0]
     """
     ratios = []
     for k in range(1, steps + 1):
-        old, new = BETA1**k, 1 - BETA1**k
-        old_square, new_square = BETA2**k * (1 - BETA2**before), 1 - BETA2**k
-        first = (old * (1 - BETA1**before) + factor * new) / (1 - BETA1 ** (before + k))
-        second = (old_square + factor**2 * new_square) / (1 - BETA2 ** (before + k))
-        ratios.append(first / second**0.5)
+        old, old_square = BETA1 ** (2 * k) * (1 - BETA1 ** (2 * before)), BETA2**k * (1 - BETA2**before)
+        mean = (old + factor**2 * (1 - BETA1 ** (2 * k))) / (1 - BETA1 ** (2 * (before + k)))
+        square = (old_square + factor**2 * (1 - BETA2**k)) / (1 - BETA2 ** (before + k))
+        ratios.append((mean / square) ** 0.5)
     return ratios
 
 
