@@ -22,10 +22,12 @@ def one_thread():
 
 
 @pytest.mark.parametrize(
-    ("signal", "learning_rate", "weights"), [("loss", False, True), ("hypergradient", True, True), ("none", False, False), ("random", False, False)]
+    ("signal", "learning_rate", "weights"),
+    [("loss", False, True), ("hypergradient", True, True), ("none", False, False), ("random", False, False)],
 )
 def test_which_outputs_are_taught(signal, learning_rate, weights):
-    first, second = lessons.output_gradients(micro_config(statenet__signal=signal, statenet__penalty=0.0, statenet__hypergradient_interval=2))
+    config = micro_config(statenet__signal=signal, statenet__penalty=0.0, statenet__hypergradient_interval=2)
+    first, second = lessons.output_gradients(config)
     assert first is None, "the first epoch is not corrected"
     if not weights:
         assert second is None
@@ -87,7 +89,8 @@ def test_transient_is_what_adamw_does():
     before, after, factor, parameters = 40, 60, 3.0, 40_000
     generator = torch.Generator().manual_seed(0)
     empty = torch.zeros(1, parameters, dtype=torch.float64)
-    states = [State(empty.clone(), empty.clone(), empty.clone(), torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, 2)) for _ in range(2)]
+    powers = torch.ones(1, 2, dtype=torch.float64)
+    states = [State(empty.clone(), empty.clone(), empty.clone(), powers.clone(), torch.zeros(1, 2)) for _ in range(2)]
     found = []
     for k in range(before + after):
         gradient = torch.randn(1, parameters, generator=generator, dtype=torch.float64).sign()
