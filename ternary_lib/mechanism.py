@@ -19,7 +19,8 @@ from ternary_lib.model import VALUES, TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, POSITIONS, all_operations, from_index
 
 FLOOR = 1e-6  # of a spacing: a collapsed line stays where it can come back
-DAMPING, ROUNDS, TOLERANCE = 0.2, 600, 1e-6
+DAMPING, ROUNDS, TOLERANCE = 0.2, 600, 1e-6  # of the search for a rest
+SHORTER, LONGER, SHORTEST = 0.6, 1.05, 0.01  # steps, after one that overshot (the way on turns back) and after one that did not
 GRID = np.linspace(0.0, 1.0, 513)  # points of an integral along a line
 REACH = 8.0  # standard deviations that the integral reaches out
 KNOBS = ("rho", "tau_a", "tau_b", "beta_a", "beta_b")
@@ -139,15 +140,17 @@ def equilibrium(controls: Mapping[str, float], start: Rest | None = None, stop_g
     """
     rho, first = controls["rho"], Code(1.0, 0.5, 0.5)
     codes = {"a": start.a, "b": start.b} if start else {"a": first, "b": first}
+    step, last = DAMPING, [0.0] * 6
     for _ in range(ROUNDS):
         reads = _reads(codes, controls)
         terms = {p: line_terms(read) for p, read in reads.items()}
         wanted = {p: _answer(p, codes, reads, terms, controls, rho, stop_gradient) for p in "ab"}
-        moved = {p: Code(*(x ** (1 - DAMPING) * y**DAMPING for x, y in zip(codes[p], wanted[p], strict=True))) for p in "ab"}
-        change = max(abs(math.log(y / x)) for p in "ab" for x, y in zip(codes[p], moved[p], strict=True))
-        codes = moved
-        if change < TOLERANCE:
+        way = [math.log(y / x) for p in "ab" for x, y in zip(codes[p], wanted[p], strict=True)]
+        if max(map(abs, way)) < TOLERANCE:
             break
+        turned = sum(u * v for u, v in zip(way, last, strict=True)) < 0
+        step, last = max(SHORTEST, SHORTER * step) if turned else min(DAMPING, LONGER * step), way
+        codes = {p: Code(*(x ** (1 - step) * y**step for x, y in zip(codes[p], wanted[p], strict=True))) for p in "ab"}
     return Rest(codes["a"], codes["b"], *_reads(codes, controls).values())
 
 
