@@ -12,11 +12,15 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 from torch import Generator, Tensor
 
+from ternary_lib import checkpoint
 from ternary_lib.coverage import draw_indices
 from ternary_lib.dynamics import OTHER, Mixture
+from ternary_lib.journal import Run, load_weights
 from ternary_lib.losses import cross_entropy
+from ternary_lib.machine import training_settings
 from ternary_lib.model import VALUES, TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, POSITIONS, all_operations, from_index
+from ternary_lib.training import Trainer
 
 FLOOR = 1e-6  # of a spacing: a collapsed line stays where it can come back
 DAMPING, ROUNDS, TOLERANCE = 0.2, 600, 1e-6  # of the search for a rest
@@ -252,6 +256,28 @@ def value_shares(
     """How often each entry is decoded to each value when scale·z is fed, z from the prior; and the operations drawn (argmax)."""
     found = draw_indices(lambda z: decoder(scale * z), draws, ("argmax",), generator, latent_dim)["argmax"].cpu()
     return torch.nn.functional.one_hot(from_index(found) + 1, VALUES).double().mean(0), found
+
+
+def retrained(run: Run, epoch: int) -> TernaryVAE:
+    """The network after ``epoch``, trained anew from the last checkpoint kept before it.
+
+    By plain steps: the same to the last bit where the run took those, and otherwise alike but for rounding, which training
+    amplifies; compare what is measured on it with the history.
+
+    Raises:
+        ValueError: no checkpoint was kept before that epoch.
+    """
+    kept = [path for path in sorted(run.run_dir.glob("epoch_*.safetensors")) if int(path.stem.split("_")[1]) <= epoch + 1]
+    if not kept:
+        raise ValueError(f"epoch {epoch}: no checkpoint was kept before it")
+    with training_settings(run.config):
+        trainer = Trainer(run.config, "plain")
+        trainer.restore(*checkpoint.load(kept[-1]))
+        for t in range(trainer.epoch, epoch + 1):
+            trainer.train_epoch(t)
+    model = TernaryVAE(run.config.model)
+    load_weights(model, trainer.snapshot())
+    return model
 
 
 class Calibration(NamedTuple):

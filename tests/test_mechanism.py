@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from micro import micro_config
 
 from ternary_lib import mechanism
 from ternary_lib.config import Config
@@ -12,6 +13,7 @@ from ternary_lib.coverage import TERTILE, tertile_decoder, uniform_coverage
 from ternary_lib.mechanism import Code
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, all_operations
+from ternary_lib.training import train
 
 QUIET = {"rho": 0.0, "tau_a": 1.0, "tau_b": 1.0, "beta_a": 0.5, "beta_b": 0.5}
 MIDDLE = {"rho": 0.4, "tau_a": 0.75, "tau_b": 0.65, "beta_a": 0.75, "beta_b": 0.53}
@@ -149,3 +151,14 @@ def test_calibration_finds_the_factor():
     honest, sure = mechanism.calibration(logits, classes), mechanism.calibration(3 * logits, classes)
     assert honest.factor == pytest.approx(1, abs=0.03) and sure.factor == pytest.approx(1 / 3, abs=0.01)
     assert sure.calibrated == pytest.approx(honest.calibrated, abs=1e-3) and sure.distortion > honest.distortion + 0.1
+
+
+def test_a_network_is_trained_anew_from_its_checkpoint(tmp_path):
+    run = train(micro_config(), tmp_path / "run", progress=False)
+    again = mechanism.retrained(run, 3)  # its checkpoints are of epochs 1 and 3
+    assert all(torch.equal(u, v) for u, v in zip(run.model.parameters(), again.parameters(), strict=True))
+    (tmp_path / "run" / "epoch_0004.safetensors").unlink()
+    further = mechanism.retrained(run, 3)
+    assert all(torch.equal(u, v) for u, v in zip(run.model.parameters(), further.parameters(), strict=True)), "two epochs on"
+    with pytest.raises(ValueError, match="epoch 0"):
+        mechanism.retrained(run, 0)
