@@ -34,7 +34,7 @@ def forest(rows: Sequence[Difference], labels: Mapping[str, str], metrics: Seque
     import matplotlib.pyplot as plt
 
     names = list(dict.fromkeys(row.variant for row in rows))
-    size = (2.9 + 2.1 * len(metrics), 1.3 + ROW * len(names))
+    size = (2.9 + 2.1 * len(metrics), max(2.6, 1.6 + ROW * len(names)))
     fig, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
     for ax, metric in zip(axes[0], metrics, strict=True):
         chosen = [row for row in rows if row.metric == metric]
@@ -55,17 +55,17 @@ def forest(rows: Sequence[Difference], labels: Mapping[str, str], metrics: Seque
 
 
 def _scale(ax: Any, rows: Sequence[Difference], logarithmic: bool) -> float:
-    limit = 1.6 * max((abs(row.mean) for row in rows), default=1.0)
-    inner = threshold(rows)
-    limit = max(limit, 3 * inner) if logarithmic else limit or 1.0
-    if logarithmic and limit > 5 * inner:
-        ax.set_xscale("symlog", linthresh=inner, linscale=1.0)
+    largest, furthest = (max((f(row) for row in rows), default=1.0) for f in (lambda row: abs(row.mean), lambda row: max(-row.low, row.high)))
+    limit, inner = max(1.6 * largest, min(1.1 * furthest, 3 * largest)) or 1.0, threshold(rows)
+    if logarithmic and limit > 10 * inner:
+        ax.set_xscale("symlog", linthresh=inner)
         ax.axvspan(-inner, inner, color="#808080", alpha=0.13, linewidth=0, zorder=0)
         powers = range(round(math.log10(inner)), math.floor(math.log10(limit)) + 1)
         ticks = [10.0**k for k in list(powers)[:: max(1, math.ceil(len(powers) / 2))]]
-        ticks += [5 * inner] * (len(ticks) == 1)
         ax.set_xticks([*(-t for t in reversed(ticks)), 0, *ticks], [*(f"−{t:g}" for t in reversed(ticks)), "0", *(f"{t:g}" for t in ticks)])
         ax.minorticks_off()
+    else:
+        ax.locator_params(axis="x", nbins=5)
     ax.set_xlim(-limit, limit)
     return limit
 

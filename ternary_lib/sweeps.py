@@ -149,12 +149,13 @@ def is_of(record: Mapping[str, Any], config: Config) -> bool:
     """
     try:
         versions = record["versions"]["torch"].split("+")[0], records.versions()["torch"].split("+")[0]
-        return _same_config(record, config) and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
+        return same_config(record, config) and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
     except (KeyError, TypeError, AttributeError):
         return False
 
 
-def _same_config(record: Mapping[str, Any], config: Config) -> bool:
+def same_config(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether a record is of this configuration, as today's code reads it."""
     try:
         return config_hash(config_from_mapping(record["config"])) == config_hash(config)
     except (KeyError, TypeError, AttributeError, ConfigError):
@@ -168,7 +169,7 @@ def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict
     for task in tasks:
         path = store_of(task, root) / task.file_name
         record = records.read_json(path) if path.is_file() else {}
-        if _same_config(record, task.config):
+        if same_config(record, task.config):
             found.append(record)
     return found
 
