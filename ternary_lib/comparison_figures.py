@@ -55,7 +55,8 @@ def forest(rows: Sequence[Difference], labels: Mapping[str, str], metrics: Seque
 
 
 def _scale(ax: Any, rows: Sequence[Difference], logarithmic: bool) -> float:
-    largest, furthest = (max((f(row) for row in rows), default=1.0) for f in (lambda row: abs(row.mean), lambda row: max(-row.low, row.high)))
+    largest = max((abs(row.mean) for row in rows), default=1.0)
+    furthest = max((max(-row.low, row.high) for row in rows), default=1.0)
     limit, inner = max(1.6 * largest, min(1.1 * furthest, 3 * largest)) or 1.0, threshold(rows)
     if logarithmic and limit > 10 * inner:
         ax.set_xscale("symlog", linthresh=inner)
@@ -71,24 +72,26 @@ def _scale(ax: Any, rows: Sequence[Difference], logarithmic: bool) -> float:
 
 
 def _mark(ax: Any, row: Difference, y: float, limit: float) -> None:
-    colour = COLOURS[row.pathway]
-    ax.plot([max(row.low, -limit), min(row.high, limit)], [y, y], "-", color=colour, linewidth=2.2 if row.clear else 1.2, solid_capstyle="butt")
+    colour, width = COLOURS[row.pathway], 2.2 if row.clear else 1.2
+    ax.plot([max(row.low, -limit), min(row.high, limit)], [y, y], "-", color=colour, linewidth=width, solid_capstyle="butt")
     for end, beyond, mark in ((-limit, row.low < -limit, "<"), (limit, row.high > limit, ">")):
         if beyond:
             ax.plot([end], [y], mark, color=colour, markersize=4, clip_on=False)
-    face = colour if row.clear else "none"
-    ax.plot([row.mean], [y], MARKS[row.pathway], color=colour, markerfacecolor=face, markersize=5.5, markeredgewidth=1.3, linestyle="none", zorder=3)
+    ax.plot([row.mean], [y], **_look(row.pathway, row.clear), linestyle="none", zorder=3)
+
+
+def _look(pathway: str, filled: bool) -> dict[str, Any]:
+    colour = COLOURS[pathway]
+    face = colour if filled else "none"
+    return {"color": colour, "marker": MARKS[pathway], "markerfacecolor": face, "markersize": 5.5, "markeredgewidth": 1.3}
 
 
 def _legend(fig: Any, pathways: set[str]) -> None:
     from matplotlib.lines import Line2D
 
-    def sample(pathway: str, filled: bool) -> Any:
-        colour = COLOURS[pathway]
-        return Line2D([], [], color=colour, marker=MARKS[pathway], markersize=5.5, linestyle="-", markerfacecolor=colour if filled else "none")
-
-    handles = {f"{p.upper()}, {'clear' if filled else 'not clear'}": sample(p, filled) for p in sorted(pathways) for filled in (True, False)}
-    fig.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2)
+    cases = {f"{p.upper()}, {word}": (p, word == "clear") for p in sorted(pathways) for word in ("clear", "not clear")}
+    handles = [Line2D([], [], linestyle="-", label=label, **_look(*case)) for label, case in cases.items()]
+    fig.legend(handles=handles, loc="outside upper center", ncols=2)
 
 
 def levels(table: Mapping[str, Mapping[int, Record]], names: Sequence[str], labels: Mapping[str, str], metrics: Sequence[str]) -> Any:

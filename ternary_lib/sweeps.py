@@ -163,8 +163,10 @@ def same_config(record: Mapping[str, Any], config: Config) -> bool:
 
 
 def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict[str, Any]]:
-    """The records there are of these tasks' configurations, made under whatever torch: what a page shows, while :func:`stored` is what a sweep
-    need not make again. A file that holds another experiment's run is left out."""
+    """The records there are of these tasks' configurations, made under whatever torch; another experiment's are left out.
+
+    It is what a page shows, while :func:`stored` is what a sweep need not make again.
+    """
     found = []
     for task in tasks:
         path = store_of(task, root) / task.file_name

@@ -46,9 +46,9 @@ def ranking(records: Sequence[Record]) -> list[Candidate]:
     """The grid's points, best first; a tie goes to the name."""
     found = []
     for variant, runs in by_variant(records).items():
-        first = next(iter(runs.values()))
-        label = first.get("label", variant)
-        found.append(Candidate(variant, label, summary([score(run) for run in runs.values()]), config_from_mapping(first["config"])))
+        inorder = [run for _, run in sorted(runs.items())]
+        scores, config = summary([score(run) for run in inorder]), config_from_mapping(inorder[0]["config"])
+        found.append(Candidate(variant, inorder[0].get("label", variant), scores, config))
     return sorted(found, key=lambda candidate: (-candidate.score.mean, candidate.variant))
 
 
