@@ -16,11 +16,15 @@ LATE = 0.9  # the last tenth of training, by every tenth epoch: one epoch alone 
 
 
 class Metric(NamedTuple):
-    """A number a run is judged by, of one pathway; always of the last epoch or of a stated span, never of a chosen epoch."""
+    """A number a run is judged by, of one pathway; always of the last epoch or of a stated span, never of a chosen epoch.
+
+    ``better``: 1 where more of it is better, -1 where less is, 0 where neither is.
+    """
 
     label: str
     unit: str
     value: Callable[[Record, str], float]
+    better: int = 1
 
 
 class Summary(NamedTuple):
@@ -56,6 +60,15 @@ class Difference(NamedTuple):
         """Whether it stands at 5 % after the correction."""
         return self.p_holm < 0.05
 
+    @property
+    def gain(self) -> float:
+        """The mean difference, positive where the variant is the better one."""
+        return METRICS[self.metric].better * self.mean
+
+    def within(self, margin: float) -> bool:
+        """Whether the interval leaves no room for a difference as large as ``margin``."""
+        return -margin < self.low and self.high < margin
+
 
 def _budget(record: Record) -> int:
     return record["config"]["evaluation"]["budgets"][-1]
@@ -88,11 +101,11 @@ METRICS: dict[str, Metric] = {
     "late_efficiency": Metric("efficiency, last tenth of training", "1", _late_efficiency),
     "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test")),
     "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed")),
-    "rate": Metric("rate", "nats", _final("rate")),
-    "distortion": Metric("distortion", "nats", _final("distortion")),
-    "neg_elbo": Metric("-ELBO", "nats", _final("neg_elbo")),
+    "rate": Metric("rate", "nats", _final("rate"), 0),
+    "distortion": Metric("distortion", "nats", _final("distortion"), -1),
+    "neg_elbo": Metric("-ELBO", "nats", _final("neg_elbo"), -1),
     "mutual_information": Metric("I(x; z)", "nats", _final("mutual_information")),
-    "kl_to_uniform": Metric("KL of cell masses to uniform", "nats", _final("kl_to_uniform")),
+    "kl_to_uniform": Metric("KL of cell masses to uniform", "nats", _final("kl_to_uniform"), -1),
     "smallest_cell": Metric("smallest cell mass × 19,683", "1", _final("smallest_cell")),
 }
 
@@ -120,7 +133,7 @@ def summary(values: Sequence[float]) -> Summary:
     if n < 2:
         return Summary(n, mean, math.nan, math.nan, math.nan)
     sd = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
-    half = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
     return Summary(n, mean, sd, mean - half, mean + half)
 
 
@@ -137,9 +150,15 @@ def differences(
     Raises:
         ValueError: a variant shares fewer than two seeds with the reference.
     """
+    pairs = [(variant, reference) for variant in variants or [name for name in table if name != reference]]
+    return paired(table, pairs, metrics)
+
+
+def paired(table: Mapping[str, Mapping[int, Record]], pairs: Sequence[tuple[str, str]], metrics: Sequence[str]) -> list[Difference]:
+    """Each pair's first variant minus its second: as :func:`differences`, the references chosen freely."""
     found = []
-    for variant in variants or [name for name in table if name != reference]:
-        for pathway in pathways_of(table[variant]):
+    for variant, reference in pairs:
+        for pathway in (p for p in pathways_of(table[variant]) if p in pathways_of(table[reference])):
             for metric in metrics:
                 theirs, ours = (values(table[name], pathway, metric) for name in (reference, variant))
                 shared = sorted(theirs.keys() & ours.keys())
@@ -150,10 +169,17 @@ def differences(
     return [d._replace(p_holm=p) for d, p in zip(found, corrected, strict=True)]
 
 
+def comparable(table: Mapping[str, Mapping[int, Record]], reference: str, variants: Iterable[str]) -> list[str]:
+    """Those of ``variants`` that share at least two seeds with ``reference``; an interval takes as many."""
+    return [name for name in variants if len(table.get(name, {}).keys() & table.get(reference, {}).keys()) > 1]
+
+
 def _paired(variant: str, pathway: str, metric: str, deltas: Sequence[float]) -> Difference:
     s = summary(deltas)
-    if s.sd == 0:  # the same in every seed: no test is needed, and none is defined
-        return Difference(variant, pathway, metric, s.n, s.mean, s.mean, s.mean, math.copysign(math.inf, s.mean) if s.mean else 0.0, float(s.mean == 0))
+    if s.sd <= 1e-12 * max(1.0, abs(s.mean)):  # the same in every seed but for rounding: no test is needed, and none is defined
+        none = abs(s.mean) <= 1e-12
+        effect = 0.0 if none else math.copysign(math.inf, s.mean)
+        return Difference(variant, pathway, metric, s.n, s.mean, s.mean, s.mean, effect, float(none))
     p = float(stats.ttest_1samp(deltas, 0.0).pvalue)
     return Difference(variant, pathway, metric, s.n, s.mean, s.low, s.high, s.mean / s.sd, p)
 

@@ -91,16 +91,30 @@ def load_sweep(path: str | Path) -> list[Task]:
     return sorted(tasks, key=lambda task: task.config.seed)
 
 
-def of_configs(paths: Sequence[str | Path], seeds: Sequence[int], overrides: Mapping[str, Any] | None = None) -> list[Task]:
-    """A sweep of several configuration files as they are, each on every seed."""
+def of_configs(
+    paths: Sequence[str | Path], seeds: Sequence[int], overrides: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+) -> list[Task]:
+    """A sweep of several configuration files, each on every seed.
+
+    ``overrides`` are for all of them or, as a list, one mapping for each; the same file with the same overrides counts once. A name
+    that is taken is made another by the configuration's hash, so that it is the same in every comparison.
+    """
+    each = [overrides or {}] * len(paths) if overrides is None or isinstance(overrides, Mapping) else list(overrides)
+    if len(each) != len(paths):
+        raise ConfigError(f"{len(each)} mappings of overrides for {len(paths)} configurations")
     tasks: list[Task] = []
-    for path in dict.fromkeys(map(str, paths)):
-        name = load_config(path, overrides).name
+    chosen: list[tuple[str, Mapping[str, Any]]] = []
+    for path, changes in zip(map(str, paths), each, strict=True):
+        if (path, changes) in chosen:
+            continue
+        chosen.append((path, changes))
+        config = load_config(path, changes)
+        name = config.name
         if name in {task.variant for task in tasks}:
-            name = f"{Path(path).stem}-{len(tasks)}"
+            name = f"{name[:56]}-{config_hash(config)[:6]}"
+        label = ", ".join([config.name, *(f"{key} = {value}" for key, value in changes.items() if key != "name")])
         for seed in seeds:
-            config = load_config(path, {**(overrides or {}), "name": name, "seed": seed})
-            tasks.append(Task("compare", name, name, ("a", "b"), config))
+            tasks.append(Task("compare", name, label, ("a", "b"), load_config(path, {**changes, "name": name, "seed": seed})))
     return sorted(tasks, key=lambda task: task.config.seed)
 
 
@@ -136,11 +150,32 @@ def is_of(record: Mapping[str, Any], config: Config) -> bool:
     The record's configuration is read by today's code: an option that was added since takes its default and changes nothing.
     """
     try:
-        same = config_hash(config_from_mapping(record["config"])) == config_hash(config)
         versions = record["versions"]["torch"].split("+")[0], records.versions()["torch"].split("+")[0]
-        return same and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
+        return same_config(record, config) and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def same_config(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether a record is of this configuration, as today's code reads it."""
+    try:
+        return config_hash(config_from_mapping(record["config"])) == config_hash(config)
     except (KeyError, TypeError, AttributeError, ConfigError):
         return False
+
+
+def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict[str, Any]]:
+    """The records there are of these tasks' configurations, made under whatever torch; another experiment's are left out.
+
+    It is what a page shows, while :func:`stored` is what a sweep need not make again.
+    """
+    found = []
+    for task in tasks:
+        path = store_of(task, root) / f"{task.run}.json"
+        record = records.read_json(path) if path.is_file() else {}
+        if same_config(record, task.config):
+            found.append(record)
+    return found
 
 
 def run_task(task: Task, folder: Path | None) -> dict[str, Any]:
