@@ -47,7 +47,7 @@ check: $(STAMP) ## check every link, anchor and leftover of the built pages (SIT
 check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
 	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
-results: $(STAMP) ## re-create the committed records in results/runs/ (two 400-epoch runs) and the README's picture
+results: $(STAMP) ## re-create the committed records in results/runs/ (two 400-epoch runs), the README's picture and the ledger's numbers
 	@mkdir -p runs results/runs results/weights
 	@for name in $(RECORDS); do \
 	    $(TERNARY) train --config configs/$$name.yaml --resume > runs/.record || exit $$?; \
@@ -56,6 +56,7 @@ results: $(STAMP) ## re-create the committed records in results/runs/ (two 400-e
 	    cp "$$run/best.safetensors" results/weights/$${name}_seed42_best.safetensors || exit $$?; \
 	done
 	@$(RUN) -m ternary_lib.pages
+	@$(RUN) -m ternary_lib.claims --update
 
 notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
 	@$(RUN) -m nbstripout --keep-id notebooks/*.ipynb
