@@ -42,6 +42,7 @@ TOPICS = {
     "losses": "Losses and balance",
     "statenet": "StateNet",
     "phases": "Schedules and phases",
+    "versions": "The version history",
     "inconsistencies": "The documents against themselves, and against the code",
 }
 DIGITS = 6  # significant digits of a stored number
@@ -78,7 +79,7 @@ class Measurement(Section):
     label: Annotated[str, Field(min_length=3)]
     unit: str = ""
     quantity: str
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = Field(default_factory=dict)
     records: str | None = None  # sweeps/<sweep>/<variant>, or runs/<record>
     against: str | None = None  # another variant: the difference to it, seed by seed
     value: Value | None = None
@@ -102,7 +103,7 @@ class Claim(Section):
     claim: Annotated[str, Field(min_length=20)]
     test: Annotated[str, Field(min_length=3)]
     rule: Rule | None = None  # None: nothing this project can measure decides it
-    measured: list[Measurement] = []
+    measured: list[Measurement] = Field(default_factory=list)
     verdict: Verdict
     reason: str | dict[Verdict, str]
     shown_in: Annotated[str, Field(pattern=r"^[a-z0-9_-]+(#.+)?$")]
@@ -207,12 +208,18 @@ def _beside(m: Measurement) -> str | None:
 def measure(m: Measurement, store: Store) -> Value:
     """The measurement's value now; ``n = 0`` where nothing is recorded yet."""
     if m.records is None:
-        return Value(n=EXACT, mean=_rounded(FACTS[m.quantity](**m.given)))
+        return Value(n=EXACT, mean=_rounded(_fact(m.quantity, json.dumps(m.given))))
     quantity, ours = OF_RECORD[m.quantity], store.of(m.records)
     if m.against is None:
         return over_seeds([quantity(record, **m.given) for _, record in sorted(ours.items())])
     theirs = store.of(_beside(m) or "")
     return over_seeds([quantity(ours[s], **m.given) - quantity(theirs[s], **m.given) for s in sorted(ours.keys() & theirs.keys())])
+
+
+@lru_cache(maxsize=512)
+def _fact(quantity: str, given: str) -> float:
+    # No run changes a fact, and some take a second: each is computed once.
+    return FACTS[quantity](**json.loads(given))
 
 
 def over_seeds(values: Sequence[float]) -> Value:
@@ -299,13 +306,20 @@ def decide(claim: Claim) -> Verdict:
     if unknown := sorted(read - by_name.keys()):
         raise ConfigError(f"rule reads {', '.join(unknown)}, which is not measured")
     values = {name: by_name[name].value or Value(n=0) for name in read}
-    if any(v.n != EXACT and v.n < max(2, needed(by_name[name])) for name, v in values.items()):
+    if lone := sorted(name for name in read if (by_name[name].records or "").startswith("runs/")):
+        raise ConfigError(f"rule reads {', '.join(lone)}, a single run")
+    if any(v.n != EXACT and v.n < needed(by_name[name]) for name, v in values.items()):
         return "pending"
     numbers = {name: _numbers(value) for name, value in values.items()}
     true = [verdict for verdict, text in found.items() if holds(text, numbers)]
     if {"confirmed", "refuted"} <= set(true):
         raise ConfigError("rule calls the claim confirmed and refuted at once")
     return true[0] if true else claim.rule.otherwise
+
+
+def possible(claim: Claim) -> set[str]:
+    """The verdicts that an entry can come to."""
+    return {*conditions(claim.rule), claim.rule.otherwise} if claim.rule else {"not testable"}
 
 
 def update(claims: Iterable[Claim], store: Store | None = None) -> list[Claim]:
@@ -341,6 +355,8 @@ def _faults(claim: Claim, store: Store, root: Path) -> list[str]:
     try:
         if claim.verdict != (expected := decide(claim)):
             faults.append(f"the verdict is {claim.verdict!r}, its rule gives {expected!r}")
+        if missing := sorted(possible(claim) - (claim.reason.keys() if isinstance(claim.reason, dict) else possible(claim))):
+            faults.append(f"no reason for the verdict {missing[0]!r}, which its rule can give")
         if not claim.said().strip():
             faults.append(f"no reason for the verdict {claim.verdict!r}")
     except ConfigError as error:

@@ -6,6 +6,7 @@ of them chooses an epoch by what it reports: the epoch, or the span of epochs, i
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, reduce
@@ -23,7 +24,6 @@ OF_RECORD: dict[str, Callable[..., float]] = {}
 FACTS: dict[str, Callable[..., float]] = {}
 GRID = 10  # variants are measured every tenth epoch; spans use these epochs in every record, so that pairs are like for like
 PRODUCTION, PUBLISHED = "configs/ternary_v5_5.yaml", "configs/ternary_v5_5_published.yaml"
-OTHER = {"a": "b", "b": "a"}
 
 
 def of_record(function: Callable[..., float]) -> Callable[..., float]:
@@ -101,6 +101,14 @@ def least_coverage(record: Record, mode: str, pathway: str, first: int, last: in
 
 
 @of_record
+def coverage_range(record: Record, mode: str, pathway: str, first: int, last: int) -> float:
+    """Points between the highest and the lowest coverage of the epochs first … last that were measured."""
+    epochs = zip(record["history"]["epoch"], _counts(record, pathway, mode), strict=True)
+    found = [count for epoch, count in epochs if first <= epoch <= last]
+    return 100 * (max(found) - min(found)) / NUM_OPERATIONS
+
+
+@of_record
 def untrained_coverage(record: Record, mode: str, pathway: str) -> float:
     """Coverage in per cent before the first step of training."""
     return 100 * record["untrained"][pathway][f"coverage.{mode}.{budget(record)}"] / NUM_OPERATIONS
@@ -117,14 +125,14 @@ def complete_epochs(record: Record, mode: str, pathway: str) -> float:
 def falls(record: Record, mode: str, pathway: str) -> float:
     """Epochs whose coverage is below that of the epoch before."""
     counts = _counts(record, pathway, mode)
-    return float(sum(after < before for before, after in zip(counts, counts[1:], strict=False)))
+    return float(sum(after < before for before, after in itertools.pairwise(counts)))
 
 
 @of_record
 def clear_falls(record: Record, mode: str, pathway: str) -> float:
     """Falls by more than four standard deviations of the two counts' sampling noise (binomial, an upper bound)."""
     missed = [NUM_OPERATIONS - count for count in _counts(record, pathway, mode)]
-    return float(sum(after - before > 4 * math.sqrt(after + before + 1) for before, after in zip(missed, missed[1:], strict=False)))
+    return float(sum(after - before > 4 * math.sqrt(after + before + 1) for before, after in itertools.pairwise(missed)))
 
 
 @of_record
@@ -280,13 +288,6 @@ def repulsion_beyond_diagonal(record: Record) -> float:
     return config["loss"]["repulsion_weight"] * (record["history"]["validation.repulsion_b"][-1] - diagonal)
 
 
-@of_record
-def missed_by_both(record: Record) -> float:
-    """Per cent of what A misses at the last epoch that B misses too."""
-    a, b = (set(record["final"][pathway]["missed"]) for pathway in ("a", "b"))
-    return 100 * len(a & b) / max(1, len(a))
-
-
 # --- arithmetic --------------------------------------------------------------------------------------------------
 
 
@@ -321,9 +322,9 @@ def bits_of_a_table() -> float:
 
 
 @fact
-def functions_on_tables() -> float:
-    """log₁₀ of the number of functions from Σ⁹ to Σ⁹."""
-    return NUM_OPERATIONS * math.log10(NUM_OPERATIONS)
+def digits_of_functions(inputs: int, outputs: int) -> float:
+    """Decimal digits of the number of functions from Σ^inputs to Σ^outputs."""
+    return 1 + math.floor(3**inputs * outputs * math.log10(3))
 
 
 @fact
@@ -367,8 +368,26 @@ def _config(path: str) -> Config:
 @fact
 def config_value(config: str, key: str) -> float:
     """A number of a configuration, by its dotted key; a list's entry by its index."""
-    found = reduce(lambda node, part: node[int(part)] if isinstance(node, list) else node[part], key.split("."), _config(config).model_dump(mode="json"))
-    return float(found)
+    return float(_setting(config, key))
+
+
+@fact
+def config_is(config: str, key: str, value: str | bool) -> float:
+    """1 where a configuration's setting is this value, else 0."""
+    return float(_setting(config, key) == value)
+
+
+@fact
+def config_share(part: str, config: str = PRODUCTION) -> float:
+    """A number of a configuration over the number of all operations."""
+    return config_value(config, part) / NUM_OPERATIONS
+
+
+def _setting(config: str, key: str) -> Any:
+    def enter(node: Any, part: str) -> Any:
+        return node[int(part)] if isinstance(node, list) else node[part]
+
+    return reduce(enter, key.split("."), _config(config).model_dump(mode="json"))
 
 
 @fact
@@ -387,7 +406,7 @@ def schedule_mean(name: str, first: int, last: int, config: str = PRODUCTION) ->
 def schedule_drop(name: str, config: str = PRODUCTION) -> float:
     """Epochs at which a schedule is below its value of the epoch before."""
     values = [schedule(name, epoch, config) for epoch in range(_config(config).schedules.total_epochs)]
-    return float(sum(after < before for before, after in zip(values, values[1:], strict=False)))
+    return float(sum(after < before for before, after in itertools.pairwise(values)))
 
 
 def _unfloored(config: str) -> Any:
@@ -505,8 +524,9 @@ def gradient_norm(loss: str, pathway: str, rho: float) -> float:
 def attached_scale_gradient(rho: float) -> float:
     """‖∂(g_A·L_A)/∂θ_B‖ with g_A = ‖∂L_B/∂θ_B‖ / ‖∂L_A/∂θ_A‖ left in the graph, as the formula stands."""
     model, _, terms = _losses(rho)
-    norms = [_norm(loss, part.parameters(), create_graph=True) for loss, part in ((terms.loss_b, model.pathway_b), (terms.loss_a, model.pathway_a))]
-    return float(_norm(norms[0] / norms[1] * terms.loss_a, model.pathway_b.parameters()))
+    norm_a = _norm(terms.loss_a, model.pathway_a.parameters(), create_graph=True)
+    norm_b = _norm(terms.loss_b, model.pathway_b.parameters(), create_graph=True)
+    return float(_norm(norm_b / norm_a * terms.loss_a, model.pathway_b.parameters()))
 
 
 @fact
@@ -658,6 +678,28 @@ def penalised_norm(steps: int) -> float:
         penalty(model.statenet(state), config.statenet).backward()
         optimizer.step()
     return float(model.statenet(state).detach().norm()) / before
+
+
+@fact
+def statenet_width(layer: str) -> float:
+    """Numbers that StateNet reads (``input``), compresses to (``code``) and gives (``output``)."""
+    encoder, decoder = _model().statenet.encoder, _model().statenet.decoder
+    return float({"input": encoder[0].in_features, "code": encoder[-1].out_features, "output": decoder[2].out_features}[layer])
+
+
+@fact
+def named_coverage(of: str) -> float:
+    """How many of StateNet's inputs (``state``) or of the loss's terms (``loss``) are a coverage, by their names."""
+    from ternary_lib.losses import LossBreakdown
+    from ternary_lib.statenet import STATE_NAMES
+
+    return float(sum("coverage" in name for name in (STATE_NAMES if of == "state" else LossBreakdown._fields)))
+
+
+@fact
+def repeat_difference() -> float:
+    """Largest difference of a loss term between two computations that start from the same seed."""
+    return max(abs(u.item() - v.item()) for u, v in zip(_losses(0.5)[2], _losses(0.5)[2], strict=True))
 
 
 @fact
