@@ -142,7 +142,6 @@ def peak_epoch(record: Record, mode: str, pathway: str) -> float:
     return float(record["history"]["epoch"][counts.index(max(counts))])
 
 
-@of_record
 def mean_efficiency(record: Record, pathway: str, first: int, last: int) -> float:
     """Mean argmax efficiency over the span's tenth epochs."""
     counts, n = _counts(record, pathway, "argmax"), budget(record)
@@ -198,6 +197,12 @@ def least(record: Record, column: str) -> float:
 
 
 @of_record
+def most(record: Record, column: str) -> float:
+    """The highest value of a column over all epochs that were measured."""
+    return float(max(record["history"][column]))
+
+
+@of_record
 def column_gap(record: Record, upper: str, lower: str, first: int, last: int) -> float:
     """Mean of one column less that of another over the span's tenth epochs."""
     return mean_of(record, upper, first, last) - mean_of(record, lower, first, last)
@@ -249,12 +254,6 @@ def unseen_gap(record: Record, pathway: str) -> float:
 
 
 @of_record
-def mixing_gain(record: Record, pathway: str) -> float:
-    """Points by which mixing with the other pathway raises exact reconstruction, last epoch."""
-    return 100 * (record["final"][pathway]["exact_mixed"] - record["final"][pathway]["exact_all"])
-
-
-@of_record
 def epochs_to_exact(record: Record, pathway: str, share: float) -> float:
     """The first tenth epoch that rebuilds this share of all operations alone; one past the end where none does."""
     history = record["history"]
@@ -270,13 +269,6 @@ def correction_sd(record: Record, column: str) -> float:
     found = record["history"][column][1:]
     middle = _mean(found)
     return math.sqrt(_mean([(value - middle) ** 2 for value in found]))
-
-
-@of_record
-def correction_norm(record: Record, epoch: int) -> float:
-    """‖corrections‖ at one epoch."""
-    names = ("delta_lr", "delta_lambda_1", "delta_lambda_2", "delta_lambda_3")
-    return math.sqrt(sum(at(record, name, epoch) ** 2 for name in names))
 
 
 @of_record
@@ -400,13 +392,6 @@ def schedule(name: str, epoch: float, config: str = PRODUCTION) -> float:
 def schedule_mean(name: str, first: int, last: int, config: str = PRODUCTION) -> float:
     """Mean of a schedule over the epochs first … last."""
     return _mean([schedule(name, epoch, config) for epoch in range(first, last + 1)])
-
-
-@fact
-def schedule_drop(name: str, config: str = PRODUCTION) -> float:
-    """Epochs at which a schedule is below its value of the epoch before."""
-    values = [schedule(name, epoch, config) for epoch in range(_config(config).schedules.total_epochs)]
-    return float(sum(after < before for before, after in itertools.pairwise(values)))
 
 
 def _unfloored(config: str) -> Any:
@@ -565,6 +550,12 @@ def histogram_gradient(form: str) -> float:
     a, b = z[0].requires_grad_(), 0.5 * z[1]
     value = entropy_alignment(latent_entropy(a, form=form), latent_entropy(b, form=form))
     return float(torch.autograd.grad(value, a)[0].abs().max()) if value.requires_grad else 0.0
+
+
+@fact
+def histogram_offset(bins: int, width: float) -> float:
+    """Entropy of the counts in equal bins less the differential entropy, for a density that is even within a bin: ln(bins/width)."""
+    return math.log(bins / width)
 
 
 @fact
