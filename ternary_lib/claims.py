@@ -524,9 +524,8 @@ def card(claim: Claim, root: Path = PROJECT_ROOT) -> str:
     places = "; ".join(f"{p.document}, “{p.section}”" for p in claim.source)
     lines = [
         f'<div class="ternary-claim" data-verdict="{claim.verdict}" id="claim-{claim.id}" style="{_look(claim.verdict)}">',
-        f"**{verdict}** · {claim.claim}",
-        f"<small>Source: {html.escape(places)} · entry <code>{claim.id}</code></small>",
-        "\n".join(f"- {m.label}: **{_bold(spell_value(m))}" for m in claim.measured),
+        f"**{verdict}** · {claim.claim}<br><small>{html.escape(places)} · entry <code>{claim.id}</code></small>",
+        "\n".join(_bullets(claim.measured)),
         f"{claim.said()} {_shown(claim.shown_in, root)}",
         f"<details><summary>Check it</summary><p><code>{html.escape(claim.test)}</code></p>{_rule_html(claim.rule)}</details>",
         "</div>",
@@ -534,9 +533,21 @@ def card(claim: Claim, root: Path = PROJECT_ROOT) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
-def _bold(text: str) -> str:
-    number, bracket, rest = text.partition(" (")
-    return f"{number}**{bracket}{rest}"
+def _bullets(measured: Sequence[Measurement]) -> list[str]:
+    """A line a measurement; the same of both pathways share one."""
+    lines, left = [], list(measured)
+    while left:
+        first = left.pop(0)
+        if first.label.endswith(", A") and left and left[0].label == first.label[:-1] + "B":
+            lines.append(f"- {first.label[:-3]}: A {_bold(first)}, B {_bold(left.pop(0))}")
+        else:
+            lines.append(f"- {first.label}: {_bold(first)}")
+    return lines
+
+
+def _bold(m: Measurement) -> str:
+    number, bracket, rest = spell_value(m).partition(" (")
+    return f"**{number}**{bracket}{rest}"
 
 
 def _look(verdict: str) -> str:
@@ -574,6 +585,11 @@ def show_cards(claims: Iterable[Claim], topic: str) -> None:
     from IPython.display import Markdown, display
 
     display(Markdown("\n\n".join(card(claim) for claim in claims if claim.topic == topic)))
+
+
+def gist(claim: Claim) -> str:
+    """The claim's first sentence."""
+    return claim.claim.split(". ")[0].removesuffix(".") + "."
 
 
 def describe(claim: Claim) -> str:

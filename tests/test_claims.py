@@ -436,6 +436,20 @@ def test_a_card_says_everything_and_needs_no_colour(sound):
     assert text.count("<div") == text.count("</div>") == 1
 
 
+def test_the_same_number_of_both_pathways_shares_a_line(sound):
+    first, second = sound[0].measured
+    pair = [first.model_copy(update={"label": "bits, A"}), second.model_copy(update={"label": "bits, B"})]
+    assert "- bits: A **14.265** (exact), B " in claims.card(sound[0].model_copy(update={"measured": pair}))
+    assert "B **400** (n" in claims.card(sound[0].model_copy(update={"measured": pair}))
+    assert "- bits, B: **400** (n" in claims.card(sound[0].model_copy(update={"measured": pair[::-1]}))
+
+
+def test_the_gist_is_the_first_sentence(sound):
+    long = sound[0].model_copy(update={"claim": "A covers 97.64 % of all. The mode is not stated."})
+    assert claims.gist(long) == "A covers 97.64 % of all."
+    assert claims.gist(sound[0]) == "A table is nine bits long, it is said."
+
+
 def test_cards_are_markdown_whose_boxes_close(ledger):
     for claim in ledger:
         lines = claims.card(claim).split("\n\n")
