@@ -111,7 +111,10 @@ class Claim(Section):
     def said(self) -> str:
         """The reason for the verdict, its numbers filled in."""
         if self.verdict == "pending":
-            return "The runs that decide this are still being made; the verdict follows from the rule when they are recorded."
+            read = names_read(self.rule) if self.rule else set()
+            seeds = [(m.value.n if m.value else 0, needed(m)) for m in self.measured if m.name in read and m.records]
+            have, want = min(seeds, key=lambda pair: pair[0] / pair[1])
+            return f"The runs that decide this are still being made ({have} of {want} seeds); the verdict then follows from the rule."
         text = self.reason if isinstance(self.reason, str) else self.reason.get(self.verdict, "")
         return text.format_map({m.name: _numbers(m.value) for m in self.measured if m.value})
 
@@ -297,12 +300,16 @@ def conditions(rule: Rule) -> dict[str, str]:
     return {verdict: text for verdict, text in (("confirmed", rule.confirmed), ("refuted", rule.refuted), ("partly", rule.partly)) if text}
 
 
+def names_read(rule: Rule) -> set[str]:
+    """The measurements that a rule reads."""
+    return set().union(*map(names_in, conditions(rule).values()))
+
+
 def decide(claim: Claim) -> Verdict:
     """The verdict that the rule gives for the entry's numbers; ``pending`` while one it reads has too few seeds."""
     if claim.rule is None:
         return "not testable"
-    by_name, found = {m.name: m for m in claim.measured}, conditions(claim.rule)
-    read = set().union(*map(names_in, found.values()))
+    by_name, found, read = {m.name: m for m in claim.measured}, conditions(claim.rule), names_read(claim.rule)
     if unknown := sorted(read - by_name.keys()):
         raise ConfigError(f"rule reads {', '.join(unknown)}, which is not measured")
     values = {name: by_name[name].value or Value(n=0) for name in read}
@@ -487,6 +494,9 @@ def _read_prose(page: Path, _: int) -> str:
 # --- words -------------------------------------------------------------------------------------------------------
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def spell(value: float, half: float | None = None) -> str:
     """A number to the digits that its interval leaves it: two of the interval's half width.
 
@@ -496,6 +506,9 @@ def spell(value: float, half: float | None = None) -> str:
     if half:
         digits = min(6, max(0, 1 - math.floor(math.log10(half))))
         text = f"{value:,.{digits}f}"
+    elif 0 < abs(value) < 1e-4:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
     elif value == round(value) and abs(value) < 1e9:
         text = f"{value:,.0f}"
     else:
@@ -521,7 +534,10 @@ def spell_value(m: Measurement) -> str:
 def card(claim: Claim, root: Path = PROJECT_ROOT) -> str:
     """One entry as MyST Markdown inside a box: verdict, claim, source, numbers, reason, where it is shown, how to check it."""
     verdict = f"{MARKS[claim.verdict]}\u00a0{claim.verdict}"
-    places = "; ".join(f"{p.document}, “{p.section}”" for p in claim.source)
+    sections: dict[str, list[str]] = {}
+    for place in claim.source:
+        sections.setdefault(place.document, []).append(f"“{place.section}”")
+    places = "; ".join(f"{document}, {', '.join(named)}" for document, named in sections.items())
     lines = [
         f'<div class="ternary-claim" data-verdict="{claim.verdict}" id="claim-{claim.id}" style="{_look(claim.verdict)}">',
         f"**{verdict}** · {claim.claim}<br><small>{html.escape(places)} · entry <code>{claim.id}</code></small>",
@@ -596,7 +612,8 @@ def describe(claim: Claim) -> str:
     """One entry as lines of plain text."""
     lines = [f"{claim.id}: {claim.verdict}", f"  {claim.claim}"]
     lines += [f"  {m.label}: {spell_value(m)}" for m in claim.measured]
-    lines += [f"  {verdict} if {text}" for verdict, text in (conditions(claim.rule) if claim.rule else {}).items()]
+    if claim.rule:
+        lines += [f"  {verdict} if {text}" for verdict, text in conditions(claim.rule).items()] + [f"  otherwise {claim.rule.otherwise}"]
     return "\n".join([*lines, f"  {claim.said()}"])
 
 

@@ -422,6 +422,14 @@ def hotter_epochs(first: int, last: int, config: str = PRODUCTION) -> float:
 
 
 @fact
+def tau_a_amplitude(epoch: int, config: str = PRODUCTION) -> float:
+    """Amplitude of τ_A's wave at one epoch: relative to a falling base before phase 4, absolute in it."""
+    s = _config(config).schedules
+    base = s.tau_a.start + (s.tau_a.end - s.tau_a.start) * epoch / s.total_epochs
+    return s.tau_a.boost if schedules.phase(epoch, s) == 4 else s.tau_a.amplitude * base
+
+
+@fact
 def tau_a_above(limit: float, config: str = PRODUCTION) -> float:
     """Epochs in which τ_A is above a limit."""
     s = _config(config).schedules
@@ -582,9 +590,9 @@ def repulsion_slope() -> float:
 
 
 @fact
-def repulsion_kernel(distance: float, sigma: float) -> float:
-    """exp(-d²/(2σ²)): how much two codes at a distance repel."""
-    return math.exp(-(distance**2) / (2 * sigma**2))
+def repulsion_kernel(latent_dim: int, sigma: float) -> float:
+    """exp(-d²/(2σ²)) at d² = 2·latent_dim, the mean squared distance of two draws from the prior."""
+    return math.exp(-latent_dim / sigma**2)
 
 
 @fact

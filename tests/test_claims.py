@@ -285,7 +285,7 @@ def test_a_value_is_given_while_seeds_are_missing_but_no_verdict(sound, store):
     assert (claim.measured[0].value.n, claim.measured[0].value.mean) == (2, 400)
     assert claim.verdict == "pending"
     assert claims.check([claim], store) == []
-    assert "still being made" in claim.said()
+    assert "still being made (2 of 5 seeds)" in claim.said()
 
 
 def test_a_verdict_waits_for_all_the_seeds_that_the_sweep_asks_for():
@@ -390,6 +390,8 @@ def test_a_change_of_efficiency_is_that_of_two_spans_means():
         ("uniform", {"draws": 10_000}, 39.83),
         ("digits_of_functions", {"inputs": 2, "outputs": 1}, 5),  # 19,683 has five
         ("tau_b_formula", {"epoch": 30}, 0.9),
+        ("tau_a_amplitude", {"epoch": 0}, 0.1),
+        ("tau_a_amplitude", {"epoch": 300}, 0.5),
         ("schedule", {"name": "tau_b", "epoch": 250}, 0.3),
         ("schedule_mean", {"name": "tau_b", "first": 250, "last": 260}, 0.3),
         ("beta_ratio", {"epoch": 77}, 2**-0.5),
@@ -412,7 +414,7 @@ def test_facts_by_hand(name, given, expected):
     ("value", "half", "text"),
     [
         (97.64321, 0.1234, "97.64"), (97.64321, 12.3, "98"), (-0.0001, 0.5, "0"), (19683.0, None, "19,683"), (-0.25, None, "−0.25"),
-        (0.0, None, "0"), (99.99501, None, "99.995"), (73740.65, None, "73,741"),
+        (1.1921e-07, None, "1.2·10⁻⁷"), (0.0, None, "0"), (99.99501, None, "99.995"), (73740.65, None, "73,741"),
     ],
 )
 def test_a_number_has_the_digits_that_its_interval_leaves_it(value, half, text):
