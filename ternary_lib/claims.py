@@ -575,12 +575,14 @@ def _look(verdict: str) -> str:
 
 
 def link(label: str, words: str = "", root: Path = PROJECT_ROOT) -> str:
-    """A role that leads to the page of a label or file name; where it is not written yet, the words alone."""
+    """A role that leads from a chapter to the page of a label or file name; where it is not written yet, the words alone."""
     page = page_of(label, root)
     if page is None:
         return words
-    role = "doc" if page.stem == label else "ref"
-    return f"{{{role}}}`{words} <{label}>`" if words else f"{{{role}}}`{label}`"
+    words = words or headings(page)[0]
+    if page.stem != label:
+        return f"{{ref}}`{words} <{label}>`"
+    return f"{{doc}}`{words} <{label if page.suffix == '.ipynb' else f'../{label}'}>`"
 
 
 def _shown(shown_in: str, root: Path) -> str:

@@ -433,7 +433,7 @@ def test_a_card_says_everything_and_needs_no_colour(sound):
     assert "✗\u00a0refuted" in text and 'id="claim-nine-bit"' in text
     assert "README, “Overview”" in text and "They are 14.3." in text
     assert "14.265" in text and "(exact)" in text
-    assert "{ref}`chapter-theory`" in text and "One table by hand" in text
+    assert "{ref}`Theory: the domain and its limit <chapter-theory>`" in text and "One table by hand" in text
     assert "pytest tests/test_model.py::test_parameter_counts" in text and "bits.mean == 9" in text
     assert text.count("<div") == text.count("</div>") == 1
 
@@ -444,6 +444,12 @@ def test_the_same_number_of_both_pathways_shares_a_line(sound):
     assert "- bits: A **14.265** (exact), B " in claims.card(sound[0].model_copy(update={"measured": pair}))
     assert "B **400** (n" in claims.card(sound[0].model_copy(update={"measured": pair}))
     assert "- bits, B: **400** (n" in claims.card(sound[0].model_copy(update={"measured": pair[::-1]}))
+
+
+def test_a_page_without_a_label_is_named_by_its_file():
+    assert claims.link("03_training") == "{doc}`Training: the production run <03_training>`"
+    assert claims.link("metrics", "what is measured") == "{doc}`what is measured <../metrics>`"
+    assert claims.link_faults("metrics") == []
 
 
 def test_the_gist_is_the_first_sentence(sound):
