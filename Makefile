@@ -47,7 +47,7 @@ check: $(STAMP) ## check every link, anchor and leftover of the built pages (SIT
 check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
 	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
-results: $(STAMP) ## re-create every committed record that is missing: the runs of seed 42, every sweep (many hours), the README's picture
+results: $(STAMP) ## re-create every missing record: runs of seed 42, sweeps (many hours), README's picture, the ledger's numbers
 	@mkdir -p runs results/runs results/weights
 	@for name in $(RECORDS); do \
 	    $(TERNARY) train --config configs/$$name.yaml --resume > runs/.record || exit $$?; \
@@ -57,6 +57,7 @@ results: $(STAMP) ## re-create every committed record that is missing: the runs 
 	done
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
 	@$(RUN) -m ternary_lib.pages
+	@$(RUN) -m ternary_lib.claims --update
 
 notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
 	@$(RUN) -m nbstripout --keep-id notebooks/*.ipynb

@@ -22,7 +22,7 @@ def test_a_configuration_against_its_changed_self():
     same, changed = sweeps.of_configs([SMOKE, SMOKE], [0], [{}, OFF])
     assert same.variant == "smoke" and changed.variant.startswith("smoke-") and len(changed.variant) == len("smoke-") + 6
     assert (same.config.statenet.signal, changed.config.statenet.signal) == ("loss", "none")
-    assert same.file_name != changed.file_name
+    assert same.run != changed.run
     assert changed.label == "smoke, statenet.signal = none" and same.label == "smoke"
 
 
@@ -45,7 +45,7 @@ def test_overrides_must_be_as_many_as_configurations():
 
 def stored(task, root, **more):
     record = {"config": task.config.model_dump(mode="json"), "variant": task.variant, "seed": task.config.seed}
-    path = sweeps.store_of(task, root) / task.file_name
+    path = sweeps.store_of(task, root) / f"{task.run}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     records.write_json(path, record | {"numbers": records.NUMBERS, "versions": records.versions()} | more)
 
@@ -61,9 +61,9 @@ def test_a_page_shows_records_made_under_another_torch(tmp_path):
 
 def test_a_page_shows_no_record_of_another_experiment(tmp_path):
     (task,), (other,) = sweeps.of_configs([SMOKE], [0]), sweeps.of_configs([SMOKE], [0], {"loss.free_bits": 0.5})
-    assert task.file_name == other.file_name
+    assert task.run == other.run
     stored(other, tmp_path)
     assert sweeps.recorded([task], tmp_path) == []
     assert sweeps.recorded([other], tmp_path) != []
-    sweeps.store_of(task, tmp_path).joinpath(task.file_name).write_text("{}")
+    sweeps.store_of(task, tmp_path).joinpath(f"{task.run}.json").write_text("{}")
     assert sweeps.recorded([task], tmp_path) == []
