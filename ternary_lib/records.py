@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_hash
+from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, config_hash
 from ternary_lib.files import write_atomically
 
 # What a run's numbers are made by. Everything else may change without making a run stale.
@@ -80,6 +80,17 @@ def results_dir() -> Path:
 def default_run_dir(config: Config) -> Path:
     """runs/<name>-seed<seed>-<key> under the project's root: the same work finds its own earlier run, other work never."""
     return PROJECT_ROOT / "runs" / f"{config.name}-seed{config.seed}-{run_key(config)}"
+
+
+def same_config(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether a record is of this configuration, as today's code reads it.
+
+    An option that was added since the record was made takes its default and changes nothing.
+    """
+    try:
+        return config_hash(config_from_mapping(record["config"])) == config_hash(config)
+    except (KeyError, TypeError, AttributeError, ConfigError):
+        return False
 
 
 def library_commit() -> str | None:

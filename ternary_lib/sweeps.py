@@ -14,7 +14,7 @@ from unittest.mock import patch
 from pydantic import Field, ValidationError
 
 from ternary_lib import records
-from ternary_lib.config import Config, ConfigError, config_from_mapping, config_hash, describe_fault, find_config, load_config
+from ternary_lib.config import Config, ConfigError, config_hash, describe_fault, find_config, load_config
 from ternary_lib.progress import Progress
 from ternary_lib.sections import Section, Seed
 from ternary_lib.strict_yaml import nearest, one_line, read_yaml
@@ -151,16 +151,8 @@ def is_of(record: Mapping[str, Any], config: Config) -> bool:
     """
     try:
         versions = record["versions"]["torch"].split("+")[0], records.versions()["torch"].split("+")[0]
-        return same_config(record, config) and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
+        return records.same_config(record, config) and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
     except (KeyError, TypeError, AttributeError):
-        return False
-
-
-def same_config(record: Mapping[str, Any], config: Config) -> bool:
-    """Whether a record is of this configuration, as today's code reads it."""
-    try:
-        return config_hash(config_from_mapping(record["config"])) == config_hash(config)
-    except (KeyError, TypeError, AttributeError, ConfigError):
         return False
 
 
@@ -173,7 +165,7 @@ def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict
     for task in tasks:
         path = store_of(task, root) / f"{task.run}.json"
         record = records.read_json(path) if path.is_file() else {}
-        if same_config(record, task.config):
+        if records.same_config(record, task.config):
             found.append(record)
     return found
 
