@@ -137,7 +137,11 @@ def store_of(task: Task, root: str | Path | None = None) -> Path:
 
 def stored(task: Task, root: str | Path | None = None) -> dict[str, Any] | None:
     """The task's record where one of the same experiment exists; a run of other numbers is no record of it."""
-    path = store_of(task, root) / f"{task.run}.json"
+    return _read_record(store_of(task, root), task)
+
+
+def _read_record(folder: Path, task: Task) -> dict[str, Any] | None:
+    path = folder / f"{task.run}.json"
     if not path.is_file():
         return None
     record = records.read_json(path)
@@ -175,9 +179,12 @@ def run_task(task: Task, folder: Path | None) -> dict[str, Any]:
 
     Runs in a process of its own, on one core: side by side, runs share a machine better than the parts of one run do.
     Checkpoints lie in ``folder/<run>-<key>.run`` until the record is stored; with None, in a folder that is thrown away.
+    A record that is there already is returned as it is: a cluster gives a run out again when the worker that held its result is lost.
     """
     from ternary_lib.training import train
 
+    if folder and (made := _read_record(folder, task)):
+        return made
     settings = {"TERNARY_THREADS": "1", "TERNARY_PROGRESS": ""}  # the bar of progress is the sweep's
     try:
         with TemporaryDirectory() as thrown_away, patch.dict(os.environ, settings):
@@ -321,8 +328,10 @@ def _on_cluster(tasks: Sequence[Task], folder: Path | None, scheduler: str) -> I
         _require_same_code(client, scheduler)
         futures = {client.submit(_numbered, index, task, folder, pure=False): task for index, task in enumerate(tasks)}
         for future in as_completed(futures):  # a run whose worker is lost is given to another, and goes on where files are shared
-            error = future.exception()
-            yield futures[future], future.result()[1] if error is None else {"error": one_line(f"{type(error).__name__}: {error}")}
+            error, task = future.exception(), futures.pop(future)
+            record = future.result()[1] if error is None else {"error": one_line(f"{type(error).__name__}: {error}")}
+            future.release()  # a result that is still held is computed again when its worker is lost
+            yield task, record
 
 
 def _require_same_code(client: Any, scheduler: str) -> None:

@@ -279,6 +279,13 @@ def test_on_a_cluster_a_killed_worker_loses_and_doubles_nothing(swept, tmp_path)
     assert sorted(p.name for p in (store / "tiny").iterdir()) == sorted(f"{t.run}.json" for t in tasks)
 
 
+def test_a_run_given_out_again_after_its_record_was_stored_is_not_trained_again(swept, tmp_path):
+    _, tasks, _, found = swept
+    records.write_json(tmp_path / f"{tasks[0].run}.json", found[0] | {"seconds": -1.0})
+    assert run_task(tasks[0], tmp_path)["seconds"] == -1.0
+    assert [p.name for p in tmp_path.iterdir()] == [f"{tasks[0].run}.json"]
+
+
 def test_a_scheduler_that_is_not_there_is_refused(swept, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(sweeps, "CONNECT_SECONDS", 1)
