@@ -19,3 +19,19 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def styled():
+    """The book's style while a test draws, and no figure left open after it."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    from ternary_lib import figures
+
+    with matplotlib.rc_context():
+        figures.style()
+        yield
+        plt.close("all")

@@ -89,7 +89,7 @@ def run(task: sweeps.Task) -> dict[str, Any]:
 
 def finished(record: Mapping[str, Any] | None, task: sweeps.Task) -> bool:
     """Whether a record is of this run, of today's numbers and of the pythae that is installed (of any, where none is)."""
-    if record is None or not sweeps.is_of(record, task.config):
+    if record is None or not sweeps.repeats(record, task.config):
         return False
     try:
         return record["versions"]["pythae"] == version("pythae")

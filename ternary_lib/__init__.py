@@ -3,4 +3,4 @@
 Importing the package is cheap; PyTorch is loaded by the submodules that need it.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

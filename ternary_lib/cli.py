@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ternary_lib import __version__
 
@@ -31,19 +31,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 1)
 
 
+class Parser(argparse.ArgumentParser):
+    """Names a fault in one line, as for all bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        """The fault and where help is; exit status 2."""
+        self.exit(2, f"error: {message}; see: {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; nothing heavy is imported before one runs."""
-    from ternary_lib import book, experiment_commands, notebooks
+    from ternary_lib import book, notebooks
+    from ternary_lib import experiment_commands as trials
 
-    parser = argparse.ArgumentParser(prog="ternary", description=DESCRIPTION)
+    parser = Parser(prog="ternary", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"ternary {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary, configure, run in (
         ("train", "train one configuration, evaluating every epoch", _configure_train, _train),
         ("evaluate", "measure a checkpoint: reconstruction, rate and distortion, coverage", _configure_evaluate, _evaluate),
         ("benchmark", "measure an epoch by part, the decoders, coverage and memory, over several trials", _configure_benchmark, _benchmark),
-        ("sweep", "train every variant and seed of a sweep file that is not recorded yet", experiment_commands.configure_sweep, experiment_commands.run_sweep),
-        ("compare", "compare configurations on the same seeds: paired differences with intervals", experiment_commands.configure_compare, experiment_commands.run_compare),
+        ("sweep", "train every variant and seed of a sweep file that is not recorded yet", trials.configure_sweep, trials.run_sweep),
+        ("compare", "compare configurations on the same seeds: paired differences", trials.configure_compare, trials.run_compare),
         ("notebook", "execute a notebook with checked parameters", notebooks.configure, notebooks.run),
         ("book", "execute the chapters and build the HTML book", book.configure, book.run),
     ):
@@ -180,7 +189,7 @@ def _configure_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="configuration, e.g. configs/ternary_v5_5.yaml")
     parser.add_argument("--trials", default="10", metavar="N", help="how often everything is measured, 1 to 1000 (default: 10)")
     parser.add_argument("--output", metavar="FILE", help="JSON of all values (default: runs/benchmark-<name>-seed<seed>.json)")
-    parser.add_argument("--seed", metavar="N", help="another seed than the configuration's")
+    parser.add_argument("--seed", type=int, metavar="N", help="another seed than the configuration's")
 
 
 def _benchmark(args: argparse.Namespace) -> int:
@@ -190,7 +199,7 @@ def _benchmark(args: argparse.Namespace) -> int:
 
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
-    config = load_config(args.config, dict([override(f"seed={args.seed}")] if args.seed is not None else []))
+    config = load_config(args.config, {} if args.seed is None else {"seed": args.seed})
     if args.output is None:
         output = PROJECT_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json"
         output.parent.mkdir(exist_ok=True)

@@ -200,10 +200,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def describe(table: Mapping[str, Mapping[int, Record]], reference: str, rows: Sequence[Difference]) -> str:
     """The comparison as a table of text."""
-    lines = [f"Against {reference} (seeds {', '.join(map(str, sorted(table[reference])))}), paired by seed, mean difference and its 95 % interval."]
+    seeds = ", ".join(map(str, sorted(table[reference])))
+    lines = [f"Against {reference} (seeds {seeds}), paired by seed, mean difference and its 95 % interval."]
+    columns = f"  {'':32}{'n':>3}{reference[:14]:>16}{'difference':>14}{'95 % interval':>26}{'p (Holm)':>11}"
     for metric in dict.fromkeys(row.metric for row in rows):
         chosen = METRICS[metric]
-        lines += ["", f"{chosen.label} ({chosen.unit})", f"  {'':32}{'n':>3}{reference[:14]:>16}{'difference':>14}{'95 % interval':>26}{'p (Holm)':>11}"]
+        lines += ["", f"{chosen.label} ({chosen.unit})", columns]
         for row in (r for r in rows if r.metric == metric):
             base = summary(list(values(table[reference], row.pathway, metric).values())).mean
             name = f"{row.variant[:29]} {row.pathway.upper()}"

@@ -120,7 +120,8 @@ def _row(name: str) -> str:
 
 
 def _page(title: str, body: str, mathjax: Path | None) -> str:
-    settings = r"window.MathJax={tex:{inlineMath:[['$','$'],['\\(','\\)']],tags:'ams'},options:{ignoreHtmlClass:'jp-Cell-inputWrapper|highlight'}};"
+    inline = r"inlineMath:[['$','$'],['\\(','\\)']]"
+    settings = f"window.MathJax={{tex:{{{inline},tags:'ams'}},options:{{ignoreHtmlClass:'jp-Cell-inputWrapper|highlight'}}}};"
     script = f"<script>{mathjax.read_text(encoding='utf-8')}</script>" if mathjax else f'<script src="{MATHJAX}"></script>'
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'

@@ -7,6 +7,7 @@ Ink is `currentColor`; attributes are quoted with apostrophes, which widget stat
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def thin(points: Sequence[tuple[int, int]], slack: float = 1.0) -> list[tuple[in
     [(0, 0), (2, 2), (3, 9), (4, 9)]
     """
     kept, low, high = [points[0]], -math.inf, math.inf
-    for last, point in zip(points, points[1:], strict=False):
+    for last, point in itertools.pairwise(points):
         x0, y0 = kept[-1]
         if not low <= (point[1] - y0) / max(1, point[0] - x0) <= high:
             kept.append(last)
@@ -114,13 +115,13 @@ def thin(points: Sequence[tuple[int, int]], slack: float = 1.0) -> list[tuple[in
 def path_of(values: Sequence[float], top: float) -> str:
     """Write values by epoch as path data: one absolute point, then relative steps that add up without drift."""
     points = thin([(x_of(t, len(values)), y_of(v, top)) for t, v in enumerate(values)])
-    steps = [f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in zip(points, points[1:], strict=False)]
+    steps = [f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in itertools.pairwise(points)]
     return f"M{points[0][0]} {points[0][1]}" + ("l" + " ".join(steps).replace(" -", "-") if steps else "h1")
 
 
 def _phases(schedules: Any) -> str:
     parts, edges = [], [0, *schedules.phases, max(schedules.total_epochs, schedules.phases[-1])]
-    for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False), 1):
+    for number, (start, stop) in enumerate(itertools.pairwise(edges), 1):
         last = schedules.total_epochs - 1
         x0, x1 = x_of(min(start, last), last + 1), x_of(min(stop, last), last + 1)
         if x1 <= x0:

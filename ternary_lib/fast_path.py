@@ -55,7 +55,8 @@ def fast_step(step: Step, state: State, required: str | None = None) -> FastStep
     except Exception as error:  # no compiler, no headers, an old driver: whatever it is, the plain step still runs
         first_line = " ".join(str(error).split())[:160]
         if required or os.environ.get("TERNARY_STEP", "auto") != "auto":
-            hint = "install a C++ compiler, or set TERNARY_STEP=plain to go on with plain steps (last digits will differ)"
+            needs = "set TERNARY_DEVICE=cuda where there is one" if wanted == "graph" else "install a C++ compiler"
+            hint = f"{needs}, or set TERNARY_STEP=plain to go on with plain steps (last digits will differ)"
             raise ConfigError(f"a {wanted} training step does not work here ({first_line}); {hint}") from None
         reason = f"a {wanted} step does not work here: {first_line}"
         warnings.warn(f"{reason}; training goes on with plain steps, which take longer", RuntimeWarning, stacklevel=2)

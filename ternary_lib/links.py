@@ -21,7 +21,9 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 OUTSIDE_SCHEMES = {"http", "https", "mailto"}
 LEFTOVERS = {
     "raw LaTeX": re.compile(r"\$\$|\\\(|\\\[|\\(?:frac|sum|mathbb|mathrm|text|begin|end|left|right|rho|tau|beta|mu|sigma|lambda)\b"),
-    "an unrendered role or directive": re.compile(r"\{(?:glue|numref|eq|cite|ref|doc|func|value|math|download)(?::\w+)?\}`|:::\s*\{|```\s*\{"),
+    "an unrendered role or directive": re.compile(
+        r"\{(?:glue|numref|eq|cite|ref|doc|func|value|math|download)(?::\w+)?\}`|:::\s*\{|```\s*\{"
+    ),
     "an error output": re.compile(r"Traceback \(most recent call last\)"),
     "a glue that found nothing": re.compile(r"glue (?:key|data) .{0,80}(?:not found|missing)|Key `?[\w.]+`? not found"),
 }

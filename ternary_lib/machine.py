@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,8 +29,8 @@ def training_device() -> torch.device:
 def evaluation_threads() -> int:
     """$TERNARY_THREADS, or every core: how many threads share the decoding of prior draws, and a stack's training."""
     text = os.environ.get("TERNARY_THREADS") or str(os.cpu_count() or 1)
-    if not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise ConfigError(f"TERNARY_THREADS={text}: expected a whole number of at least 1")
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", text):
+        raise ConfigError(f"TERNARY_THREADS={text}: expected a whole number from 1 to 999")
     return int(text)
 
 

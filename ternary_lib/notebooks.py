@@ -237,9 +237,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``ternary notebook``."""
     parser.description = "Run one notebook through papermill; unknown or ill-typed parameters are refused before it starts."
     parser.add_argument("name", metavar="NAME", nargs="?", help="03_training, training, 3 or a path; none: list notebooks and parameters")
-    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="one parameter; VALUE is YAML")
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="one; VALUE is YAML")
     parser.add_argument("-y", "--yaml", action="append", default=[], metavar="YAML", help="several, as a YAML mapping")
-    parser.add_argument("-f", "--file", action="append", default=[], metavar="FILE", help="several, from a YAML file; -p wins over -y, -y over -f")
+    parser.add_argument("-f", "--file", action="append", default=[], metavar="FILE", help="several, from a file; -p wins over -y over -f")
     parser.add_argument("--output", metavar="OUT", help="the executed copy (default: NAME-executed.ipynb in the current folder)")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from ternary_lib import records
 from ternary_lib.chapters import PACKAGES, Chapter, Layout, size_parameters, write_if_changed
 from ternary_lib.config import ConfigError, config_from_mapping, config_hash, load_config
+from ternary_lib.ledger import load
+from ternary_lib.ledger_words import tally
 
 BOOK_PACKAGES = (*PACKAGES, "jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "nbconvert")
 
@@ -22,8 +24,8 @@ def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
     They are functions of the executed chapters, the run's record and the checkout alone: building twice writes the same.
     """
     record = find_record(layout, size)
-    values = {"build": build_record(size, chapters), "headline": headline(record), "run": record}
-    values["run"] = {key: value for key, value in record.items() if key != "history"}
+    run = {key: value for key, value in record.items() if key != "history"}
+    values = {"build": build_record(size, chapters), "headline": headline(record), "run": run, "claims": tally(load())}
     write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
     write_if_changed(layout.generated / "build.md", build_page(values))

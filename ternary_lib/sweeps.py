@@ -30,9 +30,9 @@ class Variant(Section):
 
     label: str = ""
     config: str | None = None  # another configuration than the sweep's, relative to the sweep's file
-    set: dict[str, Any] = {}  # dotted overrides, after the sweep's own
+    set: dict[str, Any] = Field(default_factory=dict)  # dotted overrides, after the sweep's own
     seeds: Seeds | None = None  # None: the sweep's
-    pathways: list[Literal["a", "b"]] = ["a", "b"]  # those that are trained; the others are not compared
+    pathways: list[Literal["a", "b"]] = Field(default_factory=lambda: ["a", "b"])  # those that are trained; the others are not compared
 
 
 class SweepFile(Section):
@@ -40,7 +40,7 @@ class SweepFile(Section):
 
     name: Name
     config: str | None = None
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
     seeds: Seeds
     variants: Annotated[dict[Name, Variant], Field(min_length=1, max_length=1_000)]
 
@@ -145,23 +145,25 @@ def _read_record(folder: Path, task: Task) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = records.read_json(path)
-    return record if is_of(record, task.config) else None
+    return record if repeats(record, task.config) else None
 
 
 def is_of(record: Mapping[str, Any], config: Config) -> bool:
-    """Whether a record is of this configuration, of these numbers' code and of this torch.
+    """Whether a record is of this configuration and of these numbers' code, made under whatever torch."""
+    return records.same_config(record, config) and record.get("numbers") == records.NUMBERS
 
-    The record's configuration is read by today's code: an option that was added since takes its default and changes nothing.
-    """
+
+def repeats(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether making a record again, here and now, is to give the same: it is of this configuration, and of this torch."""
     try:
         versions = record["versions"]["torch"].split("+")[0], records.versions()["torch"].split("+")[0]
-        return records.same_config(record, config) and record["numbers"] == records.NUMBERS and versions[0] == versions[1]
     except (KeyError, TypeError, AttributeError):
         return False
+    return is_of(record, config) and versions[0] == versions[1]
 
 
 def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict[str, Any]]:
-    """The records there are of these tasks' configurations, made under whatever torch; another experiment's are left out.
+    """The records there are of these tasks, made under whatever torch; another experiment's are left out.
 
     It is what a page shows, while :func:`stored` is what a sweep need not make again.
     """
@@ -169,7 +171,7 @@ def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict
     for task in tasks:
         path = store_of(task, root) / f"{task.run}.json"
         record = records.read_json(path) if path.is_file() else {}
-        if records.same_config(record, task.config):
+        if is_of(record, task.config):
             found.append(record)
     return found
 

@@ -147,7 +147,6 @@ def test_it_puts_threads_back_and_may_outlast_the_configured_epochs(tmp_path, on
         (["--trials", "ten"], ["--trials ten"]),
         (["--trials", "²"], ["--trials ²"]),
         (["--trials", "1.5"], ["--trials 1.5"]),
-        (["--seed", "x"], ["seed", "integer"]),
         (["--seed", "-1"], ["seed"]),
         (["--output", "no_such_folder/b.json"], ["no_such_folder/b.json", "folder that exists"]),
         (["--output", "configs"], ["--output configs"]),

@@ -70,7 +70,7 @@ def test_a_failing_chapter_never_lands_in_the_book(layout):
     chapters.publish_chapters(layout, "smoke")
     assert (layout.pages / "01_one.ipynb").is_file()
     write_chapter(layout.root, "01_one", "raise ValueError('no such luck')")
-    with pytest.raises(NotebookError, match="01_one: cell .*raised ValueError: no such luck"):
+    with pytest.raises(NotebookError, match=r"01_one: cell .*raised ValueError: no such luck"):
         chapters.execute_chapters(layout, "smoke")
     assert list(layout.pages.rglob("*.ipynb")) == []
     assert (layout.failed / "01_one.ipynb").is_file()

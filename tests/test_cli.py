@@ -6,6 +6,7 @@ import pytest
 from micro import micro_arguments, ternary
 
 from ternary_lib.checkpoint import save
+from ternary_lib.cli import main
 
 
 def assert_one_clear_line(done, *words):
@@ -75,7 +76,28 @@ def test_hostile_checkpoints(tmp_path):
         assert_one_clear_line(ternary("evaluate", "--checkpoint", tmp_path / f"{name}.safetensors"), name)
 
 
-@pytest.mark.parametrize("meta", [[], None, {}, {"epoch": 1, "config": {}, "source_hash": "0", "started": "", "seconds": {}, "untrained": {}}])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "the following arguments are required: COMMAND; see: ternary --help"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["train"], "required: --config; see: ternary train --help"),
+        (["train", "--config", "configs/smoke.yaml", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
+        (["benchmark", "--config", "configs/smoke.yaml", "--seed", "[1"], "argument --seed: invalid int value: '[1'"),
+        (["sweep", "--jobs"], "argument --jobs: expected one argument; see: ternary sweep --help"),
+    ],
+)
+def test_arguments_that_are_none_get_one_line(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert (stopped.value.code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ") and words in err
+
+
+@pytest.mark.parametrize(
+    "meta", [[], None, {}, {"epoch": 1, "config": {}, "source_hash": "0", "started": "", "seconds": {}, "untrained": {}}]
+)
 def test_resuming_from_a_hostile_checkpoint(tmp_path, meta):
     import torch
 

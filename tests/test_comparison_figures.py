@@ -3,7 +3,6 @@
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import pytest
 
 from ternary_lib import comparison_figures as drawn
@@ -11,13 +10,7 @@ from ternary_lib import figures
 from ternary_lib.comparison import Difference
 from ternary_lib.figures import COLOURS
 
-
-@pytest.fixture(autouse=True)
-def _styled():
-    with matplotlib.rc_context():
-        figures.style()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def difference(variant, pathway, mean, half, p=0.5, metric="late_efficiency"):

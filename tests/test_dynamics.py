@@ -88,7 +88,7 @@ def test_wrong_entries_agree_with_the_recorded_reconstruction(model):
     for p in "ab":
         for rho, column in ((0.0, "exact_all"), (0.3, "exact_mixed")):
             wrong = dynamics.wrong_entries(model, means, p, rho)
-            assert wrong.shape == (19_683,) and 0 <= int(wrong.min()) and int(wrong.max()) <= 9
+            assert wrong.shape == (19_683,) and int(wrong.min()) >= 0 and int(wrong.max()) <= 9
             assert float((wrong == 0).double().mean()) == pytest.approx(row[f"{p}.{column}"], abs=1e-9)
 
 

@@ -10,19 +10,15 @@ from urllib.parse import unquote
 import matplotlib
 
 matplotlib.use("agg")
+import itertools
+
 import matplotlib.pyplot as plt
 import pytest
 
 from ternary_lib import figures, report, svg
 from ternary_lib.config import Config, config_hash, load_config
 
-
-@pytest.fixture(autouse=True)
-def _styled():
-    with matplotlib.rc_context():
-        figures.style()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def draw():
@@ -133,7 +129,7 @@ def test_phase_labels_fit_their_room():
     figures.shade_phases(ax, Config())
     fig.canvas.draw()
     boxes = [t.get_window_extent() for t in ax.texts]
-    assert len(boxes) == 4 and all(a.x1 <= b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
+    assert len(boxes) == 4 and all(a.x1 <= b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_title_stands_above_the_phase_labels():

@@ -12,13 +12,7 @@ from ternary_lib.statenet import StateNet
 from ternary_lib.step import State, adamw
 from ternary_lib.training import train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(

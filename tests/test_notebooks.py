@@ -86,9 +86,14 @@ class TestForm:
         assert size.stem.split(".")[-1] in {"production", "fast", "smoke"}
 
     def test_code_parses(self, path):
+        faults = []
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code":
-                ast.parse("\n".join(line for line in cell.source.splitlines() if not line.startswith(("%", "!"))))
+                try:
+                    ast.parse("\n".join(line for line in cell.source.splitlines() if not line.startswith(("%", "!"))))
+                except SyntaxError as error:
+                    faults.append(f"{cell.id}: {error}")
+        assert faults == []
 
 
 # Finding one

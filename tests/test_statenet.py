@@ -29,14 +29,7 @@ PUBLISHED = "configs/ternary_v5_5_published.yaml"
 MEANS = {"latent_entropy_a": 3.1, "latent_entropy_b": 2.9, "kl_a": 6.0, "kl_b": 8.0}
 LOWER, UPPER = torch.tensor([0.5, 0.5, 0.15]), torch.tensor([0.95, 0.95, 0.75])
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Batches this small are slower on two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def controller(path=PRODUCTION, **overrides):

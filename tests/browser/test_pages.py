@@ -22,7 +22,8 @@ OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if not {"_static", "_downloads"} & set(p.relative_to(SITE).parts))
+FOUND = [p.relative_to(SITE) for p in SITE.rglob("*.html")]
+PAGES = sorted(p.as_posix() for p in FOUND if not {"_static", "_downloads"} & set(p.parts))
 ALONE = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("_downloads/*/*.html"))
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
@@ -120,7 +121,8 @@ def test_phone_never_scrolls_sideways(visit, path):
 @pytest.mark.parametrize("path", [p for p in PAGES if p not in {"genindex.html", "search.html", "index.html"}])
 def test_mathematics_is_typeset(visit, path):
     page = visit().open(path)
-    raw = page.evaluate("() => [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container')).map(e => e.innerText)")
+    untypeset = "e => !e.querySelector('mjx-container')"
+    raw = page.evaluate(f"() => [...document.querySelectorAll('.math')].filter({untypeset}).map(e => e.innerText)")
     assert raw == []
     assert page.query_selector_all("mjx-merror, [data-mjx-error]") == []
 
@@ -154,7 +156,8 @@ def test_explorer_moves(visit):
 
 
 def _moves(page) -> bool:
-    picture = "() => [...document.querySelectorAll('.jupyter-widgets')].map(e => e.innerHTML).join('').replace(/(left|style|aria-value\\w+)=\"[^\"]*\"/g, '')"
+    widgets = "[...document.querySelectorAll('.jupyter-widgets')].map(e => e.innerHTML).join('')"
+    picture = f"() => {widgets}.replace(/(left|style|aria-value\\w+)=\"[^\"]*\"/g, '')"
     page.wait_for_timeout(500)
     before = page.evaluate(picture)
     slider = page.query_selector(".jupyter-widgets .noUi-handle")

@@ -1,0 +1,172 @@
+"""The claims ledger in words: numbers with their intervals, entries as text and as boxes on a page, links to where they are shown."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from ternary_lib.config import PROJECT_ROOT, ConfigError
+from ternary_lib.figures import COLOURS
+from ternary_lib.ledger import EXACT, MARKS, Claim, Measurement, Rule, conditions
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def spell(value: float, half: float | None = None) -> str:
+    """A number to the digits that its interval leaves it: two of the interval's half width.
+
+    >>> spell(97.64321, 0.1234), spell(168770.0), spell(-0.25)
+    ('97.64', '168,770', '−0.25')
+    """
+    if half:
+        digits = min(6, max(0, 1 - math.floor(math.log10(half))))
+        text = f"{value:,.{digits}f}"
+    elif 0 < abs(value) < 1e-4:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+    elif value == round(value) and abs(value) < 1e9:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.5g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return ("0" if float(text.replace(",", "")) == 0 else text).replace("-", "−")
+
+
+def spell_value(m: Measurement) -> str:
+    """A measurement in words: value, unit, interval and number of seeds."""
+    v, unit = m.value, f"\u00a0{m.unit}" if m.unit else ""
+    if v is None or v.mean is None:
+        return "not recorded yet (n\u00a0=\u00a00)"
+    sign = "+" if m.against and v.mean > 0 else ""
+    if v.n == EXACT:
+        return f"{spell(v.mean)}{unit} (exact)"
+    if v.low is None or v.high is None:
+        return f"{sign}{spell(v.mean)}{unit} (n\u00a0=\u00a0{v.n}, no interval)"
+    half = (v.high - v.low) / 2
+    low, high = (("+" if m.against and x > 0 else "") + spell(x, half) for x in (v.low, v.high))
+    return f"{sign}{spell(v.mean, half)}{unit} (95\u00a0% interval {low} to {high}, n\u00a0=\u00a0{v.n})"
+
+
+def card(claim: Claim, root: Path = PROJECT_ROOT) -> str:
+    """One entry as MyST Markdown inside a box: verdict, claim, source, numbers, reason, where it is shown, how to check it."""
+    verdict = f"{MARKS[claim.verdict]}\u00a0{claim.verdict}"
+    sections: dict[str, list[str]] = {}
+    for place in claim.source:
+        sections.setdefault(place.document, []).append(f"“{place.section}”")
+    places = "; ".join(f"{document}, {', '.join(named)}" for document, named in sections.items())
+    lines = [
+        f'<div class="ternary-claim" data-verdict="{claim.verdict}" id="claim-{claim.id}" style="{_look(claim.verdict)}">',
+        f"**{verdict}** · {claim.claim}<br><small>{html.escape(places)} · entry <code>{claim.id}</code></small>",
+        "\n".join(_bullets(claim.measured)),
+        f"{claim.said()} {_shown(claim.shown_in, root)}",
+        f"<details><summary>Check it</summary><p><code>{html.escape(claim.test)}</code></p>{_rule_html(claim.rule)}</details>",
+        "</div>",
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def _bullets(measured: Sequence[Measurement]) -> list[str]:
+    """A line a measurement; the same of both pathways share one."""
+    lines, left = [], list(measured)
+    while left:
+        first = left.pop(0)
+        if first.label.endswith(", A") and left and left[0].label == first.label[:-1] + "B":
+            lines.append(f"- {first.label[:-3]}: A {_bold(first)}, B {_bold(left.pop(0))}")
+        else:
+            lines.append(f"- {first.label}: {_bold(first)}")
+    return lines
+
+
+def _bold(m: Measurement) -> str:
+    number, bracket, rest = spell_value(m).partition(" (")
+    return f"**{number}**{bracket}{rest}"
+
+
+def _look(verdict: str) -> str:
+    colour = {"confirmed": COLOURS["argmax"], "partly": COLOURS["expectation"], "refuted": COLOURS["b"]}.get(verdict, COLOURS["uniform"])
+    line = "dotted" if verdict == "pending" else "dashed" if verdict == "not testable" else "solid"
+    return f"border-left:5px {line} {colour};padding:.1em 0 .1em .9em;margin:1.2em 0;overflow-wrap:anywhere"
+
+
+def link(label: str, words: str = "", root: Path = PROJECT_ROOT) -> str:
+    """A role that leads from a chapter to the page of a label or file name.
+
+    Raises:
+        ConfigError: no page has this label.
+    """
+    page = page_of(label, root)
+    if page is None:
+        raise ConfigError(f"no page has the label {label}")
+    words = words or headings(page)[0]
+    if page.stem != label:
+        return f"{{ref}}`{words} <{label}>`"
+    return f"{{doc}}`{words} <{label if page.suffix == '.ipynb' else f'../{label}'}>`"
+
+
+def _shown(shown_in: str, root: Path) -> str:
+    label, _, section = shown_in.partition("#")
+    return f"Shown in {link(label, root=root)}" + (f", *{section}*." if section else ".")
+
+
+def _rule_html(rule: Rule | None) -> str:
+    if rule is None:
+        return ""
+    parts = [f"{verdict} if <code>{html.escape(text)}</code>" for verdict, text in conditions(rule).items()]
+    return f"<p>Rule: {'; '.join(parts)}; otherwise {rule.otherwise}.</p>"
+
+
+def show_cards(claims: Iterable[Claim], topic: str) -> None:
+    """Display every entry of a topic, in a notebook."""
+    from IPython.display import Markdown, display
+
+    display(Markdown("\n\n".join(card(claim) for claim in claims if claim.topic == topic)))
+
+
+def tally(claims: Sequence[Claim]) -> str:
+    """How many claims came to what, as a sentence."""
+    found = Counter(claim.verdict for claim in claims)
+    held = f"{found['confirmed']} hold as they stand, {found['partly']} hold in part and {found['refuted']} do not hold"
+    waiting = f" {found['pending']} wait for runs that are still being made." if found["pending"] else ""
+    return f"Of {len(claims)} statements, {held}; {found['not testable']} cannot be decided by anything that was measured here.{waiting}"
+
+
+def gist(claim: Claim) -> str:
+    """The claim's first sentence."""
+    return claim.claim.split(". ")[0].removesuffix(".") + "."
+
+
+def describe(claim: Claim) -> str:
+    """One entry as lines of plain text."""
+    lines = [f"{claim.id}: {claim.verdict}", f"  {claim.claim}"]
+    lines += [f"  {m.label}: {spell_value(m)}" for m in claim.measured]
+    if claim.rule:
+        lines += [f"  {verdict} if {text}" for verdict, text in conditions(claim.rule).items()] + [f"  otherwise {claim.rule.otherwise}"]
+    return "\n".join([*lines, f"  {claim.said()}"])
+
+
+def page_of(label: str, root: Path = PROJECT_ROOT) -> Path | None:
+    """The page that carries a label, or whose file has that name."""
+    pages = [*sorted((root / "notebooks").glob("*.ipynb")), *sorted((root / "book").glob("*.md"))]
+    return next((p for p in pages if p.stem == label or re.search(rf"^\({re.escape(label)}\)=[ \t]*$", _prose(p), re.MULTILINE)), None)
+
+
+def headings(page: Path) -> list[str]:
+    """The headings of a page, its title first."""
+    return [line.lstrip("#").strip() for line in _prose(page).splitlines() if re.match(r"#{1,4} ", line)]
+
+
+def _prose(page: Path) -> str:
+    return _read_prose(page, page.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read_prose(page: Path, _: int) -> str:
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")

@@ -1,0 +1,210 @@
+"""The claims ledger: the committed one against its records, its rules and its updates on made-up records."""
+
+from __future__ import annotations
+
+import copy
+import random
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from ledgers import SOUND, changed, thinned, with_value
+
+from ternary_lib import ledger, ledger_check, records
+from ternary_lib.config import ConfigError, load_config
+from ternary_lib.facts import FACTS
+from ternary_lib.ledger import Measurement, Rule, Value
+from ternary_lib.quantities import OF_RECORD
+from ternary_lib.sweeps import load_sweep
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return ledger.load()
+
+
+@pytest.fixture(scope="module")
+def run():
+    return records.load_record("ternary_v5_5_seed42")
+
+
+# --- the committed ledger ----------------------------------------------------------------------------------------
+
+
+def test_the_committed_ledger_has_no_fault(entries):
+    assert ledger_check.check(entries) == []
+
+
+def test_it_is_written_in_the_layout_of_its_updates(entries):
+    assert ledger.ledger_path().read_text(encoding="utf-8") == ledger.dump(entries)
+
+
+def test_every_topic_and_every_kind_of_verdict_occurs(entries):
+    assert {claim.topic for claim in entries} == ledger.TOPICS.keys()
+    assert {claim.verdict for claim in entries} - {"pending"} == ledger.MARKS.keys() - {"pending"}
+    assert len(entries) > 50
+
+
+MUST_BE_THERE = """
+    coverage-a coverage-b coverage-argmax coverage-categorical complete-epochs monotonic best-loss hours seconds nine-bit low-beta rho-one
+    theorem-1 theorem-1-total theorem-2 theorem-3-phase-1 theorem-3-phase-4 theorem-4-latent theorem-4-cmin beta-lag tau-b-boost
+    alignment-gradient alignment-effect statenet-objective statenet-backpropagation balance-maintained unseen parameters-total
+    statenet-parameters coverage-arithmetic operation-definition kl-prevents-collapse output-entropy-effect repulsion-effect dominance
+    epochs-399 code-statenet code-ramp code-tau-a code-lambda-3 code-repulsion momentum
+"""
+
+
+@pytest.mark.parametrize("name", MUST_BE_THERE.split())
+def test_what_the_book_promises_is_in_it(entries, name):
+    assert name in {claim.id for claim in entries}
+
+
+def test_no_quantity_is_idle(entries):
+    used = {m.quantity for claim in entries for m in claim.measured}
+    assert used <= OF_RECORD.keys() | FACTS.keys()
+    assert sorted((OF_RECORD.keys() | FACTS.keys()) - used) == []
+
+
+# --- its rules, on made-up records of every variant --------------------------------------------------------------
+
+
+def disturbed(record, chance):
+    """The record with every measured number moved a little."""
+
+    def move(value):
+        if isinstance(value, dict):
+            return {k: move(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [move(v) for v in value]
+        return value * chance.uniform(0.97, 1.0) if isinstance(value, float) else value
+
+    return record | {part: move(record[part]) for part in ("final", "best_validation_loss")}
+
+
+class MadeUp:
+    """A store in which every run of every sweep is recorded."""
+
+    def __init__(self, run, number):
+        self.run, self.thin, self.chance = run, thinned(run), random.Random(number)
+        self.found = {}
+
+    def of(self, name):
+        if name not in self.found:
+            kind, *rest = name.split("/")
+            seeds = [t.config.seed for t in ledger.experiments(rest[0])[rest[1]]] if kind == "sweeps" else [42]
+            base = self.run if kind == "runs" or rest[1] in ("full", "published") else self.thin
+            self.found[name] = {seed: disturbed(base, self.chance) for seed in seeds}
+        return self.found[name]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_once_the_seeds_are_there_every_rule_decides_and_has_its_words(entries, run, number):
+    store = MadeUp(run, number)
+    done = ledger.update(entries, store)
+    assert [claim.id for claim in done if claim.verdict == "pending"] == []
+    assert ledger_check.check(done, store) == []
+
+
+def test_an_effect_is_judged_by_its_interval(entries):
+    claim = next(c for c in entries if c.id == "isolated-coverage")  # without the thing, less with it
+
+    def verdict(a, b):
+        values = {"a": a, "b": b}
+        measured = [
+            m.model_copy(update={"value": Value(n=5, mean=sum(values[m.name]) / 2, sd=0.1, low=values[m.name][0], high=values[m.name][1])})
+            for m in claim.measured
+        ]
+        return ledger.decide(claim.model_copy(update={"measured": measured}))
+
+    assert verdict((-0.3, -0.1), (-0.2, -0.05)) == "confirmed"
+    assert verdict((0.1, 0.3), (-0.2, -0.05)) == "refuted", "one pathway is better without it"
+    assert verdict((-0.005, 0.003), (-0.004, 0.006)) == "refuted", "no gain worth a hundredth"
+    assert verdict((-0.009, -0.001), (-0.009, -0.001)) == "confirmed", "small and clear"
+    assert verdict((-0.3, -0.1), (-0.2, 0.1)) == "partly"
+    assert verdict((-0.3, 0.1), (-0.2, 0.1)) == "not testable"
+
+
+# --- its file ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["id", "topic", "source", "claim", "test", "verdict", "reason", "shown_in", "measured"])
+def test_an_entry_that_lacks_a_field_is_refused(tmp_path, field):
+    whole = yaml.safe_load(ledger.dump(SOUND))
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    assert ledger.load(path) == SOUND, "complete, it is read"
+    del whole["claims"][0][field]
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    if field == "measured":  # an entry that nothing decides may have none
+        assert any("nothing is measured" in fault for fault in ledger_check.check(ledger.load(path)))
+        return
+    with pytest.raises(ConfigError, match=field):
+        ledger.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "claims: []", "claims: 3", "- a", "claims: [{id: A B}]", "{", "claims: [{id: a, surprise: 1}]"])
+def test_what_is_no_ledger_is_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        ledger.load(path)
+    assert "\n" not in str(raised.value)
+
+
+# --- records, seeds, updates -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path, run):
+    """Records of two seeds of one variant, and what must not be taken for more of them."""
+    folder = tmp_path / "sweeps" / "ablations"
+    folder.mkdir(parents=True)
+    tasks = {task.config.seed: task for task in load_sweep("configs/sweeps/ablations.yaml") if task.variant == "tau_1"}
+    other = load_config("configs/ternary_v5_5.yaml", {"seed": 3})
+    for seed, config, numbers in ((0, tasks[0].config, 1), (1, tasks[1].config, 1), (2, tasks[2].config, 0), (3, other, 1)):
+        record = thinned(run) | {"seed": seed, "config": config.model_dump(mode="json"), "numbers": numbers * records.NUMBERS}
+        records.write_json(folder / f"tau_1-seed{seed}.json", record)
+    records.write_json(folder / "tau_1-seed4.failed.json", {"error": "it failed"})
+    return ledger.Store(tmp_path)
+
+
+def test_only_records_of_the_sweeps_own_experiment_count(store):
+    assert sorted(store.of("sweeps/ablations/tau_1")) == [0, 1]
+
+
+def test_a_value_is_given_while_seeds_are_missing_but_no_verdict(store):
+    m = Measurement(name="done", label="epochs", quantity="epochs_trained", records="sweeps/ablations/tau_1")
+    claim = SOUND[0].model_copy(update={"measured": [m], "rule": Rule(confirmed="done.mean == 400", otherwise="refuted")})
+    (claim,) = ledger.update([claim], store)
+    assert (claim.measured[0].value.n, claim.measured[0].value.mean) == (2, 400)
+    assert claim.verdict == "pending"
+    assert ledger_check.check([claim], store) == []
+    assert "still being made (2 of 5 seeds)" in claim.said()
+
+
+def test_a_verdict_waits_for_all_the_seeds_that_the_sweep_asks_for():
+    assert ledger.needed(Measurement(name="x", label="xyz", quantity="epochs_trained", records="sweeps/ablations/full")) == 10
+    assert ledger.needed(Measurement(name="x", label="xyz", quantity="epochs_trained", records="sweeps/ablations/tau_1")) == 5
+    pair = Measurement(name="x", label="xyz", quantity="imbalance", records="sweeps/ablations/full", against="sweeps/ladder/v5_4")
+    assert ledger.needed(pair) == 5, "pairs need both sides"
+
+
+def test_pairs_are_of_the_seeds_that_both_have(run):
+    both = {"sweeps/ablations/tau_1": {0: 1.0, 1: 5.0, 2: 9.0}, "sweeps/ablations/full": {1: 2.0, 2: 3.0, 7: 99.0}}
+    made = {name: {seed: {"best_validation_loss": value} for seed, value in part.items()} for name, part in both.items()}
+    m = Measurement(name="x", label="xyz", quantity="best_validation_loss", records="sweeps/ablations/tau_1", against="full")
+    value = ledger.measure(m, SimpleNamespace(of=made.__getitem__))
+    assert (value.n, value.mean, value.least, value.most) == (2, 4.5, 3.0, 6.0)
+
+
+def test_an_update_puts_every_number_and_verdict_back():
+    spoilt = copy.deepcopy(with_value(changed(SOUND, verdict="confirmed"), 0, Value(n="exact", mean=9.0)))
+    assert ledger_check.check(spoilt) != []
+    assert ledger.update(spoilt) == SOUND
+
+
+def test_nothing_recorded_has_no_mean_and_one_value_no_interval():
+    assert ledger.over_seeds([]) == Value(n=0)
+    assert ledger.over_seeds([2.5]) == Value(n=1, mean=2.5, least=2.5, most=2.5)
