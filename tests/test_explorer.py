@@ -1,16 +1,20 @@
 """The explorer's core, which also runs in a reader's browser: standard library alone, the library's curves, files that read back."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
-from test_widgets import MEASURED, MOVES, close, permeability, plotted
+from curves import close, permeability, plotted
+from test_widgets import MEASURED, MOVES
 
-from ternary_lib import explorer
+from ternary_lib import explorer, records
 from ternary_lib.config import PROJECT_ROOT, load_config
+from ternary_lib.explorer_page import explorer_html
 from ternary_lib.explorer_svg import round_up
 from ternary_lib.schedules import beta_a, beta_b, tau_a, tau_b
+from ternary_lib.widgets import PRESETS
 
 PRODUCTION = "configs/ternary_v5_5.yaml"
 SCHEDULES = load_config(PRODUCTION).schedules.model_dump(mode="json")
@@ -58,7 +62,7 @@ def test_the_drawings_are_the_librarys_curves(gate):
     assert close(plotted(rho, "rho", 1.0), permeability(s, ratios), 1.0)
 
 
-@pytest.mark.parametrize("path", ["configs/ternary_v5_5.yaml", "configs/ternary_v5_5_published.yaml", "configs/ladder/v5_3.yaml", "configs/smoke.yaml"])
+@pytest.mark.parametrize("path", PRESETS)
 def test_the_file_it_writes_is_the_configuration_it_draws(path, tmp_path):
     base = load_config(path)
     schedules = base.schedules.model_dump(mode="json")
@@ -88,3 +92,39 @@ def test_a_file_of_nothing_moved_is_its_preset_by_another_name(tmp_path):
 def test_what_cannot_be_is_said_in_one_line(asked, words):
     answer = ask(**asked)
     assert list(answer) == ["fault"] and words in answer["fault"] and "\n" not in answer["fault"]
+
+
+# --- the page of the built book ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page():
+    return explorer_html(records.load_record("ternary_v5_5_seed42"))
+
+
+def test_the_page_carries_the_modules_that_the_library_runs(page):
+    data = json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL).group(1))
+    for name in ("schedules", "explorer"):
+        assert data["sources"][f"ternary_lib/{name}.py"] == (PROJECT_ROOT / "ternary_lib" / f"{name}.py").read_text(encoding="utf-8")
+    first = data["presets"][0]
+    assert first["name"] == "ternary_v5_5" and first["schedules"] == SCHEDULES, "the book's own configuration comes first"
+    assert {bool(p["run"]) == (p["schedules"]["total_epochs"] == len(first["run"]["rho"]) == 400) for p in data["presets"]} == {True}
+    assert {p["path"] for p in data["presets"]} == set(PRESETS)
+
+
+def test_every_control_of_the_page_has_a_name_its_value_and_its_twin(page):
+    keys = re.findall(r'<input type="range" [^>]*data-key="([^"]+)" value="([^"]+)"[^>]*aria-label="([^"]+)"', page)
+    twins = re.findall(r'<input type="number" [^>]*data-key="([^"]+)" value="([^"]+)"', page)
+    assert [(key, value) for key, value, _ in keys] == twins and len({name for *_, name in keys}) == len(keys) == 21
+    for key, value, _ in keys:
+        assert float(value) == pytest.approx(explorer.value_at(SCHEDULES, key), rel=1e-5)
+
+
+def test_without_scripts_the_page_shows_the_production_schedules(page):
+    before = page[: page.index("<script")]
+    assert before.count("<svg") == 3 and "<fieldset disabled>" in before
+    assert close(plotted(before, "tau_a", 1.5), [tau_a(t, load_config(PRODUCTION).schedules) for t in range(400)], 1.5)
+
+
+def test_the_page_is_small_beside_the_scripts_it_starts(page):
+    assert len(page.encode()) < 200_000
