@@ -13,39 +13,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ternary_lib.figures import COLOURS, PHASE_NAMES
-from ternary_lib.schedules import Permeability, in_balance, phase, tau_a, tau_b
+from ternary_lib.colours import COLOURS, PHASE_NAMES
+from ternary_lib.schedules import Permeability, beta_a, beta_b, in_balance, phase, tau_a, tau_b
 
 WIDTH, HEIGHT = 4800, 2300  # of the view
 LEFT, RIGHT, TOP, BOTTOM = 520, 4700, 520, 1800  # of the plotted area
 FIT = "display:block;width:100%;max-width:40rem;height:auto"
 TEXT = 140  # letters: about 10 pixels on a 390-pixel phone
 Curves = Mapping[str, Sequence[float]]
-GATES = ("always open", "always closed", "as measured")
+NOTHING: Curves = {}
+OPEN, CLOSED, CLOSED_FOR_A_WHILE, AS_MEASURED = GATES = ("always open", "always closed", "closed for a while", "as measured")
 
 
-def gate_ratios(gate: str, schedules: Any, measured: Sequence[float | None] | None = None) -> list[float]:
+def gate_ratios(
+    gate: str, schedules: Any, measured: Sequence[float | None] | None = None, closed: tuple[float, float] = (0, 0)
+) -> list[float]:
     """Give a gradient ratio for every epoch that opens the gate, closes it, or repeats what a run measured.
 
-    `measured` is a run's `grad_ratio` column; an epoch without one (None) counts as closed.
+    `measured` is a run's `grad_ratio` column; an epoch without one (None) counts as closed. `closed` are the first and
+    the last epoch of a gate that is closed for a while.
     """
     low, high = schedules.rho.gate_low, schedules.rho.gate_high
-    if gate == "always open":
-        return [(low + high) / 2] * schedules.total_epochs
-    if gate == "always closed":
-        return [high] * schedules.total_epochs
-    if gate == "as measured" and measured is not None and len(measured) == schedules.total_epochs:
+    if gate in (OPEN, CLOSED, CLOSED_FOR_A_WHILE):
+        first, last = {OPEN: (1, 0), CLOSED: (0, math.inf), CLOSED_FOR_A_WHILE: closed}[gate]
+        return [high if first <= t <= last else (low + high) / 2 for t in range(schedules.total_epochs)]
+    if gate == AS_MEASURED and measured is not None and len(measured) == schedules.total_epochs:
         return [high if ratio is None or math.isnan(ratio) else float(ratio) for ratio in measured]
     raise ValueError(f"gate {gate!r}: no measured ratio for each of {schedules.total_epochs} epochs")
 
 
 def curves(schedules: Any, ratios: Sequence[float]) -> dict[str, list[float]]:
-    """Compute τ_A, τ_B, ρ and the gate at every epoch of a run whose gradient ratio is `ratios`."""
+    """Compute τ, β, ρ and the gate at every epoch of a run whose gradient ratio is `ratios`."""
     epochs = range(schedules.total_epochs)
     permeability = Permeability(schedules)
     return {
         "tau_a": [tau_a(t, schedules) for t in epochs],
         "tau_b": [tau_b(t, schedules) for t in epochs],
+        "beta_a": [beta_a(t, schedules) for t in epochs],
+        "beta_b": [beta_b(t, schedules) for t in epochs],
         "rho": [permeability.step(t, ratios[t]) for t in epochs],
         "closed": [float(phase(t, schedules) == 3 and not in_balance(ratios[t], schedules)) for t in epochs],
     }
@@ -194,8 +199,13 @@ def _ghost(key: str, name: str, values: Sequence[float]) -> Curve:
     return Curve(key, name, values, COLOURS["production"], width=48, opacity=0.5)
 
 
-def tau_panel(now: Curves, ghost: Curves, schedules: Any, name: str, top: float) -> str:
-    """Draw both temperatures `now`, those of the configuration `name` in grey behind them."""
+def _as_run(run: Curves, **names: str) -> list[Curve]:
+    """Give what a run recorded, dotted; nothing where it recorded none of these columns."""
+    return [Curve(f"run_{key}", name, run[key], "currentColor", "16 44", width=20) for key, name in names.items() if key in run]
+
+
+def tau_panel(now: Curves, ghost: Curves, schedules: Any, name: str, top: float, run: Curves = NOTHING) -> str:
+    """Draw both temperatures `now`, those of the configuration `name` in grey behind, those of a `run` dotted."""
     boosted = f"τ_A is boosted by {schedules.tau_a.boost:g} in phase 4"
     ends = f"they end at {now['tau_a'][-1]:.2f} and {now['tau_b'][-1]:.2f}"
     lines = [
@@ -203,16 +213,31 @@ def tau_panel(now: Curves, ghost: Curves, schedules: Any, name: str, top: float)
         _ghost("ghost_b", "", ghost["tau_b"]),
         Curve("tau_a", "τ_A", now["tau_a"], COLOURS["a"]),
         Curve("tau_b", "τ_B", now["tau_b"], COLOURS["b"], "120 60"),
+        *_as_run(run, tau_a="the run", tau_b=""),
     ]
     label = f"Temperatures of both pathways by epoch: {boosted}, {ends}; grey: {name}."
     return panel_svg(Panel(label, "temperature τ", lines, schedules, top))
 
 
-def rho_panel(now: Curves, ghost: Curves, schedules: Any, name: str, gate: str) -> str:
+def beta_panel(now: Curves, ghost: Curves, schedules: Any, name: str, top: float, run: Curves = NOTHING) -> str:
+    """Draw both KL weights `now`, those of the configuration `name` in grey behind, those of a `run` dotted."""
+    lines = [
+        _ghost("ghost_beta_a", name, ghost["beta_a"]),
+        _ghost("ghost_beta_b", "", ghost["beta_b"]),
+        Curve("beta_a", "β_A", now["beta_a"], COLOURS["a"]),
+        Curve("beta_b", "β_B", now["beta_b"], COLOURS["b"], "120 60"),
+        *_as_run(run, beta_a="the run", beta_b=""),
+    ]
+    ends = f"β_A from {now['beta_a'][0]:.2f} to {now['beta_a'][-1]:.2f}, β_B from {now['beta_b'][0]:.2f} to {now['beta_b'][-1]:.2f}"
+    return panel_svg(Panel(f"KL weights of both pathways by epoch: {ends}; grey: {name}.", "KL weight β", lines, schedules, top))
+
+
+def rho_panel(now: Curves, ghost: Curves, schedules: Any, name: str, gate: str, run: Curves = NOTHING) -> str:
     """Draw the permeability `now`, that of `name` with an open gate in grey behind, and ticks where it is closed."""
     resonant = [value for t, value in enumerate(now["rho"]) if phase(t, schedules) == 3]
     shut = f"closed in {sum(now['closed']):.0f} epochs" if any(now["closed"]) else "never closed"
     reached = f"at most {max(resonant, default=0):.2f} in phase 3, {now['rho'][-1]:.2f} at the end"
     lines = [_ghost("ghost_rho", f"{name}, gate open", ghost["rho"]), Curve("rho", "ρ", now["rho"], COLOURS["argmax"])]
+    lines += _as_run(run, rho="the run")
     label = f"Permeability by epoch, gate {gate} ({shut}): {reached}; grey: {name}."
     return panel_svg(Panel(label, "permeability ρ", lines, schedules, 1.0, now["closed"]))

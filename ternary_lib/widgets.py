@@ -6,6 +6,7 @@ computed beforehand and the page's own scripts pick one as a slider moves.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,12 @@ import ipywidgets as w
 import yaml
 from ipywidgets.widgets.widget_string import HTMLStyle
 
+from ternary_lib import explorer
 from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, load_config
-from ternary_lib.explorer_svg import GATES, curves, gate_ratios, rho_panel, round_up, tau_panel
+from ternary_lib.explorer_svg import AS_MEASURED, CLOSED, OPEN, curves, gate_ratios, rho_panel, round_up, tau_panel
 
-MARK = "# Written by the schedule explorer."  # first line of its files; a file without it is never overwritten
+PRESETS = (*(f"configs/{name}.yaml" for name in ("ternary_v5_5", "ternary_v5_5_published", "ternary_v5_5_fast", "smoke")),
+           *(f"configs/ladder/v5_{k}.yaml" for k in range(5)))  # fmt: skip
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -27,11 +30,15 @@ def _named(name: str) -> dict[str, Any]:
     return {"description": name, "tooltip": name, "style": {"description_width": "11em"}}
 
 
-def measured_ratios(cfg: Config, record: Any) -> list[float] | None:
-    """Give the `grad_ratio` column of a run or a record of as many epochs as `cfg` has; None where there is none."""
+def _wide() -> w.Layout:
+    return w.Layout(width="98%", max_width="40rem")
+
+
+def measured_columns(cfg: Config, record: Any) -> dict[str, list[float]]:
+    """Give what a run or a record of as many epochs as `cfg` has says of its schedules, by column; empty where none does."""
     history = getattr(record, "history", None) or (record.get("history") if isinstance(record, Mapping) else None) or {}
-    ratios = history.get("grad_ratio")
-    return list(ratios) if ratios is not None and len(ratios) == cfg.schedules.total_epochs else None
+    columns = {key: list(history[key]) for key in ("tau_a", "tau_b", "rho", "beta_a", "beta_b", "grad_ratio") if key in history}
+    return {key: values for key, values in columns.items() if len(values) == cfg.schedules.total_epochs}
 
 
 def difference(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +67,7 @@ def write_schedule(cfg: Config, folder: Path | str | None = None) -> tuple[Path,
     folder = Path(folder) if folder is not None else PROJECT_ROOT / "configs"
     target, parameters = folder / f"{cfg.name}.yaml", folder / "papermill" / f"{cfg.name}.yaml"
     for path in (target, parameters):
-        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(explorer.MARK):
             raise ConfigError(
                 f"{path.name}: a file of that name exists and was not written by the explorer: choose another name"
             )
@@ -69,7 +76,7 @@ def write_schedule(cfg: Config, folder: Path | str | None = None) -> tuple[Path,
     named = target.resolve().relative_to(PROJECT_ROOT).as_posix() if inside else str(target.resolve())
     parameters.parent.mkdir(parents=True, exist_ok=True)
     for path, content in ((target, changed), (parameters, {"config": named, "seed": cfg.seed})):
-        path.write_text(f"{MARK}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}", encoding="utf-8")
+        path.write_text(f"{explorer.MARK}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}", encoding="utf-8")
     if load_config(target) != cfg:
         raise ConfigError(f"{target.name}: does not read back to the schedule shown")
     return target, parameters
@@ -77,109 +84,76 @@ def write_schedule(cfg: Config, folder: Path | str | None = None) -> tuple[Path,
 
 # ---------------------------------------------------------------------------------------- the live form, for a kernel
 
-# dotted key below `schedules`, name, lowest, highest, step
-CONTROLS = {
-    "Temperature of pathway A": (
-        ("tau_a.start", "τ_A start", 0.1, 2.0, 0.05),
-        ("tau_a.end", "τ_A end", 0.05, 2.0, 0.05),
-        ("tau_a.amplitude", "τ_A amplitude (× base)", 0.0, 1.0, 0.05),
-        ("tau_a.boost", "τ_A boost in phase 4", 0.0, 1.5, 0.05),
-        ("tau_a.period", "τ_A period (epochs)", 2.0, 100.0, 1.0),
-    ),
-    "Temperature of pathway B": (
-        ("tau_b.start", "τ_B start", 0.1, 2.0, 0.05),
-        ("tau_b.end", "τ_B end", 0.05, 2.0, 0.05),
-        ("tau_b.lag", "τ_B lag (epochs)", 0.0, 100.0, 1.0),
-        ("tau_b.boost", "τ_B level in phase 4", 0.05, 1.5, 0.05),
-    ),
-    "Permeability": (
-        ("rho.start", "ρ start", 0.0, 1.0, 0.05),
-        ("rho.consolidated", "ρ consolidated", 0.0, 1.0, 0.05),
-        ("rho.final", "ρ final", 0.0, 1.0, 0.05),
-        ("rho.ramp_epochs", "ρ ramp (open epochs)", 1.0, 200.0, 1.0),
-    ),
-}
-
-
 class ScheduleExplorer(w.VBox):
     """Sliders over the schedules of `cfg`: `controls` by key, the drawing in `plot`, one line of news in `message`."""
 
     def __init__(self, cfg: Config, record: Any = None, folder: Path | str | None = None) -> None:
-        """Build the controls at the values of `cfg`; `record` lends its measured gradient ratios to the gate."""
-        self.base, self.folder, self.measured = cfg, folder, measured_ratios(cfg, record)
-        self.ghost = curves(cfg.schedules, gate_ratios("always open", cfg.schedules))
+        """Build the controls at the values of `cfg`; `record` lends what its run did, the gate's ratios included."""
+        self.first, self.base, self.folder, self.record = cfg, cfg, folder, record
+        self.run = measured_columns(cfg, record)
         self.controls, groups = self._sliders()
-        self.gate = w.ToggleButtons(options=_gates(self.measured), **_named("Gate in phase 3"))
-        policies = (("hold ρ", "hold"), ("fall back", "fall_back"))
+        presets = [(cfg.name, ""), *((Path(path).stem, path) for path in PRESETS if Path(path).stem != cfg.name)]
+        self.preset = w.Dropdown(options=presets, **_named("Start from"))
+        self.gate = w.ToggleButtons(options=explorer.gates(self.run), **_named("Gate in phase 3"))
+        self.closed = w.IntRangeSlider(**_named("Closed in epochs"), layout=_wide())
+        policies = [(words, policy) for policy, words in explorer.POLICIES.items()]
         self.policy = w.ToggleButtons(options=policies, value=cfg.schedules.rho.gate, **_named("When closed"))
+        self.show_run = w.Checkbox(False, **_named("Show what the run did"))
         self.name = w.Text(value="my_schedule", **_named("Name"))
         self.save = w.Button(description="Write YAML", icon="save", tooltip="Write these schedules as a configuration")
-        self.reset = w.Button(description="Reset", icon="undo", tooltip=f"Go back to {cfg.name}")
+        self.reset = w.Button(description="Reset", icon="undo", tooltip="Go back to what it started from")
         self.plot, self.message = w.HTML(), w.HTML()
         tabs = w.Accordion(
             children=[w.VBox(group) for group in groups.values()], titles=tuple(groups), selected_index=0
         )
         buttons = w.HBox([self.name, self.save, self.reset], layout={"flex_flow": "row wrap"})
-        super().__init__([self.plot, self.gate, self.policy, tabs, buttons, self.message])
+        super().__init__([self.preset, self.plot, self.gate, self.closed, self.policy, self.show_run, tabs, buttons, self.message])
         self.add_class("ternary-explorer")
-        for control in (*self.controls.values(), self.gate, self.policy):
+        self._restore()
+        for control in (*self.controls.values(), self.gate, self.closed, self.policy, self.show_run):
             control.observe(self._redraw, "value")
+        self.preset.observe(self._rebase, "value")
         self.save.on_click(self._write)
         self.reset.on_click(self._restore)
-        self._redraw()
 
     def _sliders(self) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-        schedules, wide = self.base.schedules, w.Layout(width="98%", max_width="40rem")
         controls, groups = {}, {}
-        for title, rows in CONTROLS.items():
+        for title, group in explorer.controls(self.base.schedules.model_dump()).items():
             groups[title] = []
-            for key, name, low, high, step in rows:
-                section, field = key.split(".")
-                value = float(getattr(getattr(schedules, section), field))
-                limits = {"min": min(low, value), "max": max(high, value), "step": step}
-                look = _named(name) | {"layout": wide, "readout_format": ".2f" if step < 1 else ".0f"}
-                controls[key] = w.FloatSlider(value, **limits, **look)
-                groups[title].append(controls[key])
-        groups["Phase boundaries"] = []
-        for k, value in enumerate(schedules.phases):
-            limits = {"min": 0, "max": max(schedules.total_epochs, *schedules.phases)}
-            slider = w.IntSlider(value, **limits, **_named(f"Phase {k + 2} starts at"), layout=wide)
-            controls[f"phases.{k}"] = slider
-            groups["Phase boundaries"].append(slider)
+            for control in group:
+                look = _named(control.name) | {"layout": _wide(), "step": control.step, "min": control.low, "max": control.high}
+                whole = control.key.startswith("phases.")
+                made = w.IntSlider(**look) if whole else w.FloatSlider(readout_format=".2f" if control.step < 1 else ".0f", **look)
+                controls[control.key] = made
+                groups[title].append(made)
         return controls, groups
 
     @property
     def config(self) -> Config:
         """The configuration that the controls spell; raises ConfigError, one line, where they make none."""
         name = self.name.value.strip()
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        if not re.fullmatch(explorer.NAME, name):
             raise ConfigError(f"name {name!r}: use letters, digits, points, hyphens and underscores")
         return self._spell(name)
 
     def _spell(self, name: str) -> Config:
         data = self.base.model_dump(mode="json")
-        data["name"] = name
-        schedules = data["schedules"]
-        for key, control in self.controls.items():
-            section, field = key.split(".")
-            if section == "phases":
-                schedules["phases"][int(field)] = control.value
-            else:
-                kept = schedules[section][field]  # an untouched slider must not disturb the last bits of a number
-                schedules[section][field] = kept if float(kept) == control.value else round(control.value, 6)
-        schedules["rho"]["gate"] = self.policy.value
+        values = {key: control.value for key, control in self.controls.items()}
+        try:
+            data |= {"name": name, "schedules": explorer.moved(data["schedules"], values, self.policy.value)}
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         return config_from_mapping(data, origin="not a schedule")
 
     def _redraw(self, _change: Any = None) -> None:
         try:
-            schedules = self._spell(self.base.name).schedules
-            now = curves(schedules, gate_ratios(self.gate.value, schedules, self.measured))
+            now = self._spell(self.base.name).schedules
+            gate = explorer.Gate(self.gate.value, self.closed.value)
+            drawn = explorer.panels(self.base.schedules, now, self.base.name, gate, self.run, self.show_run.value)
         except ValueError as error:
             self._say(str(error), wrong=True)
             return
-        top = round_up(max(*now["tau_a"], *now["tau_b"], *self.ghost["tau_a"], *self.ghost["tau_b"]))
-        tau = tau_panel(now, self.ghost, schedules, self.base.name, top)
-        self.plot.value = tau + rho_panel(now, self.ghost, schedules, self.base.name, self.gate.value)
+        self.plot.value = "".join(drawn)
         self._say("")
 
     def _write(self, _button: Any = None) -> None:
@@ -198,13 +172,29 @@ class ScheduleExplorer(w.VBox):
             f'<div role="status">Written: <code>{html.escape(_shown(target))}</code>. Use it with{lines}</div>'
         )
 
+    def _rebase(self, _change: Any = None) -> None:
+        """Start from another preset."""
+        self.base = load_config(self.preset.value) if self.preset.value else self.first
+        self.run = measured_columns(self.base, self.record)
+        self.gate.options = explorer.gates(self.run)
+        self._restore()
+
     def _restore(self, _button: Any = None) -> None:
-        schedules = self.base.schedules
-        for key, control in self.controls.items():
-            section, field = key.split(".")
-            values = getattr(schedules, section)
-            control.value = values[int(field)] if section == "phases" else float(getattr(values, field))
-        self.policy.value, self.gate.index = schedules.rho.gate, 0
+        """Put every control where the preset has it, ranges first, and draw once."""
+        schedules = self.base.schedules.model_dump()
+        last = schedules["total_epochs"] - 1
+        with contextlib.ExitStack() as quiet:
+            for control in (*self.controls.values(), self.closed):
+                quiet.enter_context(control.hold_trait_notifications())
+            for group in explorer.controls(schedules).values():
+                for key, _, low, high, _ in group:
+                    value = explorer.value_at(schedules, key)
+                    made = self.controls[key]
+                    made.min, made.max, made.value = min(low, value), max(high, value), value
+            self.closed.min, self.closed.max = 0, last
+            self.closed.value = tuple(min(edge, last) for edge in (schedules["phases"][1], schedules["phases"][2]))
+        self.policy.value, self.gate.index = schedules["rho"]["gate"], 0
+        self._redraw()
 
     def _say(self, words: str, wrong: bool = False) -> None:
         role = "alert" if wrong else "status"
@@ -222,7 +212,7 @@ def _shown(path: Path) -> str:
 
 
 def _gates(measured: Sequence[float] | None) -> tuple[str, ...]:
-    return GATES if measured is not None else GATES[:2]
+    return (OPEN, CLOSED, AS_MEASURED) if measured is not None else (OPEN, CLOSED)
 
 
 # ----------------------------------------------------------------------------------- the static form, for a page alone
@@ -235,8 +225,7 @@ def _grid(value: float) -> list[float]:
 
 def _levels(name: str, values: Sequence[float], now: float) -> w.SelectionSlider:
     options = [(f"{value:g}", k) for k, value in enumerate(values)]
-    layout = w.Layout(width="98%", max_width="40rem")
-    return w.SelectionSlider(options=options, index=values.index(now), layout=layout, **_named(name))
+    return w.SelectionSlider(options=options, index=values.index(now), layout=_wide(), **_named(name))
 
 
 def _varied(cfg: Config, section: str, field: str, value: float) -> Any:
@@ -268,7 +257,7 @@ def schedule_frames(cfg: Config, record: Any = None) -> w.VBox:
     the temperatures; the final level of ρ and the gate pick one of the permeability. The gate as measured is offered
     where `record` (a run or its record) measured as many epochs as `cfg` has.
     """
-    measured = measured_ratios(cfg, record)
+    measured = measured_columns(cfg, record).get("grad_ratio")
     boosts, finals = _grid(cfg.schedules.tau_a.boost), _grid(cfg.schedules.rho.final)
     boost = _levels("τ_A boost in phase 4", boosts, cfg.schedules.tau_a.boost)
     final = _levels("ρ final level", finals, cfg.schedules.rho.final)

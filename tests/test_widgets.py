@@ -1,6 +1,5 @@
 """The schedule explorer draws what the library computes, moves with its controls, and writes files that read back."""
 
-import itertools
 import math
 import re
 import subprocess
@@ -9,41 +8,16 @@ import sys
 import ipywidgets as w
 import pytest
 import yaml
+from curves import close, permeability, plotted
 
 from ternary_lib import explorer_svg as drawing
 from ternary_lib import widgets
 from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, load_config
-from ternary_lib.schedules import Permeability, tau_a, tau_b
+from ternary_lib.schedules import tau_a, tau_b
 
 PRODUCTION = Config()
 MEASURED = [1 + 0.3 * math.sin(t / 9) for t in range(400)]
 RECORD = {"history": {"grad_ratio": MEASURED}}
-
-
-def plotted(svg, key, top, epochs=400):
-    """Read a curve back: its value at every epoch, interpolated between the points that the path keeps."""
-    data = re.search(rf"data-curve='{key}' d='M(\d+) (\d+)l([^']*)'", svg)
-    numbers = [int(n) for n in re.findall(r"-?\d+", data.group(3))]
-    points = [(int(data.group(1)), int(data.group(2)))]
-    for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
-        points.append((points[-1][0] + dx, points[-1][1] + dy))
-    values = []
-    for t in range(epochs):
-        x = drawing.x_of(t, epochs)
-        (x0, y0), (x1, y1) = next((a, b) for a, b in itertools.pairwise(points) if a[0] <= x <= b[0])
-        y = y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-        values.append((drawing.BOTTOM - y) / (drawing.BOTTOM - drawing.TOP) * top)
-    return values
-
-
-def close(got, expected, top):
-    """One unit of thinning and half of rounding, on an axis of 1280 units."""
-    return max(abs(g - e) for g, e in zip(got, expected, strict=True)) <= 2 / (drawing.BOTTOM - drawing.TOP) * top
-
-
-def permeability(schedules, ratios):
-    rho = Permeability(schedules)
-    return [rho.step(t, ratios[t]) for t in range(schedules.total_epochs)]
 
 
 # ------------------------------------------------------------------------------------------------------- static form
@@ -169,6 +143,7 @@ MOVES = {
     "tau_a.start": 1.4, "tau_a.end": 0.5, "tau_a.amplitude": 0.3, "tau_a.boost": 0.2, "tau_a.period": 50.0,
     "tau_b.start": 1.2, "tau_b.end": 0.6, "tau_b.lag": 60.0, "tau_b.boost": 0.7,
     "rho.start": 0.2, "rho.consolidated": 0.4, "rho.final": 0.9, "rho.ramp_epochs": 60.0,
+    "tau_a.offset": 0.5, "tau_a.floor": 0.3, "beta.start": 0.3, "beta.end": 1.5, "beta.lag": 1.5,
     "phases.0": 20, "phases.1": 90, "phases.2": 300,
 }  # fmt: skip
 
@@ -201,9 +176,11 @@ def test_every_slider_is_tried_above(explorer):
 
 
 def test_the_gate_and_its_policy_redraw(explorer):
-    for index, ratios in enumerate(([1.0] * 400, [1.2] * 400, MEASURED)):
+    explorer.closed.value = (130, 140)
+    for_a_while = [1.2 if 130 <= t <= 140 else 1.0 for t in range(400)]
+    for gate, ratios in zip(drawing.GATES, ([1.0] * 400, [1.2] * 400, for_a_while, MEASURED), strict=True):
         for policy in ("hold", "fall_back"):
-            explorer.gate.index, explorer.policy.value = index, policy
+            explorer.gate.value, explorer.policy.value = gate, policy
             schedules = load_config("configs/ternary_v5_5.yaml", {"schedules.rho.gate": policy}).schedules
             assert close(plotted(explorer.plot.value, "rho", 1.0), permeability(schedules, ratios), 1.0)
 
@@ -226,6 +203,38 @@ def test_reset_goes_back(explorer):
     explorer.gate.index, explorer.policy.value = 1, "fall_back"
     explorer.reset.click()
     assert explorer.config.schedules == PRODUCTION.schedules and explorer.gate.index == 0
+
+
+def test_another_preset_brings_its_values_its_epochs_and_what_lies_behind(explorer):
+    v5_0 = load_config("configs/ladder/v5_0.yaml")
+    explorer.gate.value = "as measured"
+    explorer.preset.value = "configs/ladder/v5_0.yaml"
+    assert explorer.config.schedules == v5_0.schedules and explorer.gate.value == "always open"
+    assert "as measured" not in explorer.gate.options, "a run of 400 epochs says nothing of one of 100"
+    for key in ("tau_a", "ghost_a"):
+        assert close(plotted(explorer.plot.value, key, 1.0, 100), [tau_a(t, v5_0.schedules) for t in range(100)], 1.0)
+    explorer.controls["tau_a.start"].value = 1.4
+    assert explorer.config.model_copy(update={"schedules": v5_0.schedules, "name": "v5_0"}) == v5_0
+    explorer.reset.click()
+    assert explorer.config.schedules == v5_0.schedules
+    explorer.preset.value = ""
+    assert explorer.config.schedules == PRODUCTION.schedules and "as measured" in explorer.gate.options
+
+
+@pytest.mark.parametrize("path", widgets.PRESETS)
+def test_every_preset_can_be_started_from(explorer, path):
+    explorer.preset.value = "" if path == "configs/ternary_v5_5.yaml" else path
+    assert explorer.config.schedules == load_config(path).schedules
+    assert explorer.message.value == '<div role="status"></div>'
+
+
+def test_what_the_run_did_lies_over_the_curves(tmp_path):
+    did = [0.1 + t / 1000 for t in range(400)]
+    explorer = widgets.schedule_explorer(PRODUCTION, {"history": {"rho": did, "grad_ratio": MEASURED, "tau_a": did[:3]}}, folder=tmp_path)
+    assert "run_" not in explorer.plot.value
+    explorer.show_run.value = True
+    assert close(plotted(explorer.plot.value, "run_rho", 1.0), did, 1.0)
+    assert "run_tau_a" not in explorer.plot.value, "a column of other epochs is no column of this run"
 
 
 def test_the_written_file_reads_back_to_the_drawn_curve(explorer):

@@ -13,7 +13,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from curves import close, plotted
 from playwright.sync_api import sync_playwright
+
+from ternary_lib.config import load_config
+from ternary_lib.explorer_svg import round_up
+from ternary_lib.schedules import tau_a, tau_b
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = (ROOT / os.environ.get("TERNARY_SITE", "book/_build/html")).resolve()
@@ -168,6 +173,51 @@ def _moves(page) -> bool:
         if page.evaluate(picture) != before:
             return True
     return False
+
+
+def test_page_explorer_draws_the_librarys_curves_and_writes_a_file_that_trains_on_them(visit, tmp_path):
+    one = visit()
+    page = one.open("book/explorer.html")
+    page.wait_for_selector("#schedule-explorer[data-state=ready]")
+    base = load_config(page.evaluate("JSON.parse(document.getElementById('schedule-explorer-data').textContent).presets[0].path"))
+    for key, value in {"tau_a.boost": 0.25, "tau_a.period": 5.5, "rho.final": 0.95}.items():
+        page.fill(f"input[type=number][data-key='{key}']", str(value))
+    page.fill("#explorer-name", "turned")
+    page.wait_for_function("document.getElementById('explorer-yaml').textContent.includes('0.95')")
+    with page.expect_download() as arriving:
+        page.click("#explorer-download")
+    arriving.value.save_as(tmp_path / arriving.value.suggested_filename)
+    made = load_config(tmp_path / "turned.yaml").schedules
+    assert (made.tau_a.boost, made.tau_a.period, made.rho.final, made.tau_b) == (0.25, 5.5, 0.95, base.schedules.tau_b)
+    epochs, svg = made.total_epochs, page.inner_html(".panel")
+    expected = {function.__name__: [function(t, made) for t in range(epochs)] for function in (tau_a, tau_b)}
+    top = round_up(max(v for s in (made, base.schedules) for f in (tau_a, tau_b) for t in range(epochs) for v in (f(t, s),)))
+    for name, values in expected.items():
+        assert close(plotted(svg.replace('"', "'"), name, top, epochs), values, top), name
+    page.fill("input[type=number][data-key='phases.0']", str(made.phases[1] + 1))
+    page.wait_for_selector("#schedule-explorer[data-state=fault]")
+    assert "phases must rise" in page.inner_text("#schedule-explorer .status")
+    page.click("#explorer-reset")
+    page.wait_for_selector("#schedule-explorer[data-state=ready]")
+    assert "schedules:" not in page.inner_text("#explorer-yaml")
+    assert one.outside == one.errors == []
+
+
+def test_page_explorer_moves_by_keyboard(visit):
+    page = visit(PHONE).open("book/explorer.html")
+    page.wait_for_selector("#schedule-explorer[data-state=ready]")
+    before = page.inner_html(".panel")
+    page.focus("input[type=range][data-key='tau_a.boost']")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("before => document.querySelector('.panel').innerHTML !== before", arg=before)
+
+
+def test_page_explorer_read_from_a_file_says_so_and_keeps_its_first_drawing(browser):
+    page = browser.new_page()
+    page.goto((SITE / "book/explorer.html").as_uri())
+    assert "over http" in page.inner_text("#schedule-explorer .status")
+    assert page.locator("#schedule-explorer svg").count() == 3
+    page.close()
 
 
 def test_search_finds_a_word(visit):

@@ -1,0 +1,102 @@
+"""The schedule explorer as a page of the built book: its controls, its first drawing, and what the browser needs to redraw it.
+
+The page holds the sources of the explorer's core and of the schedules; `book/_static/explorer.js` gives them to Pyodide, a Python in
+the page. Without scripts the first drawing stays.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ternary_lib import explorer
+from ternary_lib.config import config_from_mapping, load_config
+from ternary_lib.widgets import PRESETS, measured_columns
+
+MODULES = ("colours", "schedules", "explorer_svg", "explorer")  # what Pyodide runs, besides the standard library
+DIGITS = 5  # significant digits of a run's columns
+
+
+def explorer_html(record: Mapping[str, Any]) -> str:
+    """The page's HTML; ``record`` is of the run that the book is about, which every preset of as many epochs can be laid over."""
+    first = config_from_mapping(record["config"])
+    presets = [_preset(path, record) for path in _ordered(first.name)]
+    package = Path(__file__).parent
+    sources = {f"ternary_lib/{name}.py": (package / f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
+    data = {"presets": presets, "sources": sources | {"ternary_lib/__init__.py": ""}}
+    start = presets[0]["schedules"]
+    base = explorer.attributes(start)
+    drawn = explorer.panels(base, base, presets[0]["name"], explorer.Gate(), presets[0]["run"])
+    options = "".join(f'<option value="{i}">{html.escape(p["name"])}</option>' for i, p in enumerate(presets))
+    groups = {title: _group(title, group, start) for title, group in explorer.controls(start).items()}
+    tau, rho, beta = (f'<div class="panel">{panel}</div>' for panel in drawn)
+    gates = "".join(f'<option value="{name}">{name}</option>' for name in explorer.GATES)
+    policies = "".join(f'<option value="{policy}">{words}</option>' for policy, words in explorer.POLICIES.items())
+    gate = GATE.format(gates=gates, policies=policies)
+    sections = [
+        tau + groups["Temperature of pathway A"] + groups["Temperature of pathway B"],
+        rho + gate + groups["Permeability"],
+        beta + groups["KL weights"],
+        groups["Phase boundaries"],
+    ]
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return PAGE.format(options=options, sections="".join(f"<section>{part}</section>" for part in sections), data=text)
+
+
+def _ordered(name: str) -> list[str]:
+    """The presets' files, the book's own configuration first."""
+    return sorted(PRESETS, key=lambda path: Path(path).stem != name)
+
+
+def _preset(path: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    config = load_config(path)
+    run = {key: [_short(v) for v in values] for key, values in measured_columns(config, record).items()}
+    return {"path": path, "name": config.name, "schedules": config.schedules.model_dump(mode="json"), "run": run}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def _group(title: str, group: tuple[explorer.Control, ...], schedules: Mapping[str, Any]) -> str:
+    rows = "".join(_row(control, explorer.value_at(schedules, control.key)) for control in group)
+    return f"<details open><summary>{html.escape(title)}</summary>{rows}</details>"
+
+
+def _row(control: explorer.Control, value: float) -> str:
+    limits = f'min="{min(control.low, value):g}" max="{max(control.high, value):g}" data-key="{control.key}" value="{value:.6g}"'
+    return (
+        f'<div class="row"><span>{control.name}</span>'
+        f'<input type="range" {limits} step="{control.step:g}" aria-label="{control.name}">'
+        f'<input type="number" {limits} step="any" aria-label="{control.name}, as a number"></div>'
+    )
+
+
+GATE = """\
+<div class="row"><label for="explorer-gate">Gate in phase 3</label><select id="explorer-gate">{gates}</select></div>
+<div class="row" id="explorer-closed" hidden><span>Closed in epochs</span>
+<input type="number" id="explorer-from" aria-label="Closed from epoch" min="0" value="0"> to
+<input type="number" id="explorer-to" aria-label="Closed to epoch" min="0" value="0"></div>
+<div class="row"><label for="explorer-policy">While it is closed</label><select id="explorer-policy">{policies}</select></div>
+"""
+PAGE = """\
+<div id="schedule-explorer" data-state="static">
+<p class="status" role="status">This is the first drawing. Moving it needs scripts, which this browser does not run.</p>
+<fieldset disabled>
+<div class="row"><label for="explorer-preset">Start from</label><select id="explorer-preset">{options}</select>
+<button type="button" id="explorer-reset">Reset</button></div>
+<div class="row"><label for="explorer-run">Show what the run did</label><input type="checkbox" id="explorer-run"></div>
+{sections}
+<h2 id="the-file">The file</h2>
+<div class="row"><label for="explorer-name">Name</label><input type="text" id="explorer-name" value="my_schedule" spellcheck="false"></div>
+<pre id="explorer-yaml" tabindex="0" role="region" aria-label="The configuration file"></pre>
+<div class="row"><button type="button" id="explorer-download">Download</button><button type="button" id="explorer-copy">Copy</button></div>
+<pre id="explorer-commands" tabindex="0" role="region" aria-label="Commands that use the file"></pre>
+</fieldset>
+</div>
+<script type="application/json" id="schedule-explorer-data">{data}</script>
+<script src="../_static/explorer.js"></script>
+"""
