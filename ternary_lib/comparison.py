@@ -12,7 +12,7 @@ from ternary_lib.coverage import efficiency
 from ternary_lib.operations import NUM_OPERATIONS
 
 Record = Mapping[str, Any]
-LATE = 0.9  # the last tenth of training, by every tenth epoch: one epoch alone is weather
+LATE = 30  # last epochs whose tenth ones (t + 1 a multiple of 10) are averaged: one cycle of τ_A, evenly sampled, in runs of any length
 
 
 class Metric(NamedTuple):
@@ -87,9 +87,10 @@ def _efficiency(record: Record, pathway: str) -> float:
 
 
 def _late_efficiency(record: Record, pathway: str) -> float:
+    # Mean over the last three tenth epochs; a shorter run has fewer, one without any gives its last epoch.
     history, total, n = record["history"], record["config"]["schedules"]["total_epochs"], _budget(record)
     counts = history[f"{pathway}.coverage.argmax.{n}"]
-    late = [i for i, t in enumerate(history["epoch"]) if t >= LATE * total and (t + 1) % 10 == 0] or [-1]
+    late = [i for i, t in enumerate(history["epoch"]) if t >= total - LATE and (t + 1) % 10 == 0] or [-1]
     return sum(efficiency(counts[i] / NUM_OPERATIONS, n) for i in late) / len(late)
 
 
@@ -98,7 +99,7 @@ METRICS: dict[str, Metric] = {
     "coverage_expectation": Metric("coverage by rounded expectation, last epoch", "%", _coverage("expectation")),
     "coverage_categorical": Metric("categorical coverage, last epoch", "%", _coverage("categorical")),
     "efficiency": Metric("efficiency, last epoch", "1", _efficiency),
-    "late_efficiency": Metric("efficiency, last tenth of training", "1", _late_efficiency),
+    "late_efficiency": Metric("efficiency, last thirty epochs", "1", _late_efficiency),
     "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test")),
     "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed")),
     "rate": Metric("rate", "nats", _final("rate"), 0),
