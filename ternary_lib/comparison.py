@@ -12,7 +12,7 @@ from ternary_lib.coverage import efficiency
 from ternary_lib.operations import NUM_OPERATIONS
 
 Record = Mapping[str, Any]
-LATE = 30  # last epochs whose tenth ones (t + 1 a multiple of 10) are averaged: one cycle of τ_A, evenly sampled, in runs of any length
+LATE = 30  # last epochs, of which the tenth ones (t + 1 a multiple of 10) are averaged: in each cycle of τ_A at another place
 
 
 class Metric(NamedTuple):

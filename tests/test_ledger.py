@@ -107,23 +107,53 @@ def test_once_the_seeds_are_there_every_rule_decides_and_has_its_words(entries, 
     assert ledger_check.check(done, store) == []
 
 
+def decided(claim, **intervals):
+    """The verdict of an entry whose paired numbers have these intervals."""
+    values = {name: Value(n=5, mean=sum(part) / 2, sd=0.1, low=part[0], high=part[1]) for name, part in intervals.items()}
+    measured = [m.model_copy(update={"value": values.get(m.name, m.value)}) for m in claim.measured]
+    return ledger.decide(claim.model_copy(update={"measured": measured}))
+
+
 def test_an_effect_is_judged_by_its_interval(entries):
     claim = next(c for c in entries if c.id == "isolated-coverage")  # without the thing, less with it
 
     def verdict(a, b):
-        values = {"a": a, "b": b}
-        measured = [
-            m.model_copy(update={"value": Value(n=5, mean=sum(values[m.name]) / 2, sd=0.1, low=values[m.name][0], high=values[m.name][1])})
-            for m in claim.measured
-        ]
-        return ledger.decide(claim.model_copy(update={"measured": measured}))
+        return decided(claim, a=a, b=b)
 
     assert verdict((-0.3, -0.1), (-0.2, -0.05)) == "confirmed"
-    assert verdict((0.1, 0.3), (-0.2, -0.05)) == "refuted", "one pathway is better without it"
+    assert verdict((0.1, 0.3), (0.05, 0.2)) == "refuted", "both are better without it"
     assert verdict((-0.005, 0.003), (-0.004, 0.006)) == "refuted", "no gain worth a hundredth"
     assert verdict((-0.009, -0.001), (-0.009, -0.001)) == "confirmed", "small and clear"
+    assert verdict((-0.009, -0.001), (-0.004, 0.006)) == "partly", "small and clear in one"
     assert verdict((-0.3, -0.1), (-0.2, 0.1)) == "partly"
+    assert verdict((0.1, 0.3), (-0.2, -0.05)) == "partly", "it helps one pathway and hurts the other"
+    assert verdict((0.1, 0.3), (-0.2, 0.1)) == "not testable", "of the second pathway nothing is known"
     assert verdict((-0.3, 0.1), (-0.2, 0.1)) == "not testable"
+
+
+def test_an_effect_that_the_pathways_disagree_on_holds_in_part(entries):
+    of_two = [c for c in entries if c.rule and c.rule.otherwise == "not testable" and {"a", "b"} == ledger.names_read(c.rule)]
+    assert len(of_two) > 15
+    for claim in of_two:
+        for a, b in (((10, 30), (-30, -10)), ((-30, -10), (10, 30))):
+            assert decided(claim, a=a, b=b) in ("partly", "not testable") and (claim.id == "low-beta" or decided(claim, a=a, b=b) == "partly")
+
+
+@pytest.mark.parametrize("number", range(300))
+def test_no_numbers_confirm_and_refute_at_once(entries, number):
+    chance = random.Random(number)
+    for claim in (c for c in entries if c.rule):
+        measured = []
+        for m in claim.measured:
+            if m.records and not m.records.startswith("runs/"):
+                scale = 10 ** chance.uniform(-4, 4)
+                n = ledger.needed(m)
+                made = ledger.over_seeds([scale * chance.choice([chance.gauss(0, 1), chance.gauss(1, 0.1), 0.0, 1.0]) for _ in range(n)])
+                m = m.model_copy(update={"value": made})
+            measured.append(m)
+        done = claim.model_copy(update={"measured": measured})
+        done = done.model_copy(update={"verdict": ledger.decide(done)})  # raises where a rule says both
+        assert done.said()
 
 
 # --- its file ----------------------------------------------------------------------------------------------------
