@@ -91,6 +91,12 @@ def uniform_complete_epochs(epochs: int, draws: int) -> float:
 
 
 @fact
+def logarithm(of: float) -> float:
+    """ln of a number: the entropy, in nats, of so many equally likely values."""
+    return math.log(of)
+
+
+@fact
 def elbo_limit() -> float:
     """The least -ELBO averaged over all operations: 9 ln 3 nats."""
     return POSITIONS * math.log(3)
@@ -270,12 +276,13 @@ def attached_scale_gradient(rho: float) -> float:
 
 
 @fact
-def mixture_distance(rho: float, to: str) -> float:
-    """Largest |z̃_A - target| at a ρ; target ``own`` z_A, ``other`` z_B or their ``average``."""
+def mixture_distance(rho: float, to: str, pathway: str = "a") -> float:
+    """Largest |z̃ - target| of a pathway at a ρ; target its ``own`` code, the ``other`` one or their ``average``."""
     _, output, _ = _losses(rho)
-    a, b, mixed = (code.detach() for code in (output.a.z, output.b.z, output.a.z_tilde))
-    target = {"own": a, "other": b, "average": (a + b) / 2}[to]
-    return float((mixed - target).abs().max())
+    a, b = (code.detach() for code in (output.a.z, output.b.z))
+    own, other = (a, b) if pathway == "a" else (b, a)
+    target = {"own": own, "other": other, "average": (a + b) / 2}[to]
+    return float((getattr(output, pathway).z_tilde.detach() - target).abs().max())
 
 
 @fact
@@ -357,6 +364,21 @@ def kl_error() -> float:
 
 
 @fact
+def cross_entropy_error() -> float:
+    """Relative difference of -1/N Σ_i Σ_j Σ_k 1[x_ij = k] log p_ijk, written out, to the loss, over some random logits."""
+    import torch
+
+    from ternary_lib.losses import cross_entropy
+    from ternary_lib.randomness import stream
+
+    x = all_operations()[::307]
+    logits = torch.randn(len(x), POSITIONS, 3, generator=stream(42, "claims"), dtype=torch.float64)
+    p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    sums = [p[:, :, k].log()[x == value].sum() for k, value in enumerate((-1, 0, 1))]
+    return float((cross_entropy(logits, x + 1) / (-sum(sums) / len(x)) - 1).abs())
+
+
+@fact
 def kl_of_the_prior() -> float:
     """KL of a posterior that equals the prior for every x: nothing is charged, and the code tells nothing."""
     import torch
@@ -390,14 +412,15 @@ def reparameterised_slope() -> float:
 
 
 @fact
-def spread_at_tau_zero() -> float:
-    """Largest |z - μ| at τ = 0."""
+def spread(tau: float) -> float:
+    """Largest |z - μ| of sixteen draws at a τ, σ = 1."""
     import torch
 
     from ternary_lib.model import sample_latent
+    from ternary_lib.randomness import stream
 
     mu = torch.linspace(-2, 2, 16)
-    return float((sample_latent(mu, torch.zeros(16), 0.0) - mu).abs().max())
+    return float((sample_latent(mu, torch.zeros(16), tau, stream(42, "claims")) - mu).abs().max())
 
 
 @fact
@@ -440,6 +463,14 @@ def named_coverage(of: str) -> float:
     from ternary_lib.statenet import STATE_NAMES
 
     return float(sum("coverage" in name for name in (STATE_NAMES if of == "state" else LossBreakdown._fields)))
+
+
+@fact
+def inputs_named(word: str) -> float:
+    """How many of StateNet's inputs have a name that holds a word."""
+    from ternary_lib.statenet import STATE_NAMES
+
+    return float(sum(word in name for name in STATE_NAMES))
 
 
 @fact

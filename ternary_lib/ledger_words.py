@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ternary_lib.config import PROJECT_ROOT, ConfigError
 from ternary_lib.figures import COLOURS
-from ternary_lib.ledger import EXACT, MARKS, Claim, Measurement, Rule, conditions
+from ternary_lib.ledger import EXACT, MARKS, TOPICS, Claim, Measurement, Rule, conditions
 
+OWN_PAGE = "chapter-claims"  # an entry that links its own topic there is shown by its card alone
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -110,6 +111,8 @@ def link(label: str, words: str = "", root: Path = PROJECT_ROOT) -> str:
 
 def _shown(shown_in: str, root: Path) -> str:
     label, _, section = shown_in.partition("#")
+    if label == OWN_PAGE and section in TOPICS.values():
+        return "No other page shows it."
     return f"Shown in {link(label, root=root)}" + (f", *{section}*." if section else ".")
 
 

@@ -51,7 +51,7 @@ def _mean(found: list[float]) -> float:
 
 @of_record
 def metric(record: Record, name: str, pathway: str) -> float:
-    """A metric of ``ternary compare``, of the last epoch or of the last tenth of training, as its label says."""
+    """A metric of ``ternary compare``, of the last epoch or of the last thirty, as its label says."""
     return METRICS[name].value(record, pathway)
 
 

@@ -64,10 +64,12 @@ def test_coverage_and_efficiency_are_read_at_the_largest_budget():
 @pytest.mark.parametrize(
     ("epochs", "used"),
     [
-        (range(100), [99]),  # of the last ten, the one that closes a ten
-        (range(400), [369, 379, 389, 399]),
-        (range(9, 400, 10), [369, 379, 389, 399]),  # measured every tenth epoch: the same ones
-        (range(8), [7]),  # too short for a tenth of its own: the last
+        (range(100), [79, 89, 99]),  # of the last thirty, those that close a ten
+        (range(400), [379, 389, 399]),
+        (range(9, 400, 10), [379, 389, 399]),  # measured every tenth epoch: the same ones
+        (range(45), [19, 29, 39]),  # a run that does not end on a ten
+        (range(12), [9]),  # too short for three: those there are
+        (range(8), [7]),  # too short for one: the last
     ],
 )
 def test_the_late_efficiency_is_the_mean_of_fixed_epochs(epochs, used):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import random
 from types import SimpleNamespace
@@ -52,7 +53,8 @@ MUST_BE_THERE = """
     theorem-1 theorem-1-total theorem-2 theorem-3-phase-1 theorem-3-phase-4 theorem-4-latent theorem-4-cmin beta-lag tau-b-boost
     alignment-gradient alignment-effect statenet-objective statenet-backpropagation balance-maintained unseen parameters-total
     statenet-parameters coverage-arithmetic operation-definition kl-prevents-collapse output-entropy-effect repulsion-effect dominance
-    epochs-399 code-statenet code-ramp code-tau-a code-lambda-3 code-repulsion momentum
+    epochs-399 tau-below-one redundant-exploration shared-dominance one-way beta-moderate state-phase lr-clip cross-entropy-formula
+    output-entropy-formula version-order code-statenet code-ramp code-tau-a code-lambda-3 code-repulsion momentum
 """
 
 
@@ -107,23 +109,57 @@ def test_once_the_seeds_are_there_every_rule_decides_and_has_its_words(entries, 
     assert ledger_check.check(done, store) == []
 
 
+def decided(claim, **intervals):
+    """The verdict of an entry whose paired numbers have these intervals."""
+    values = {name: Value(n=10, mean=sum(part) / 2, sd=0.1, low=part[0], high=part[1]) for name, part in intervals.items()}
+    measured = [m.model_copy(update={"value": values.get(m.name, m.value)}) for m in claim.measured]
+    return ledger.decide(claim.model_copy(update={"measured": measured}))
+
+
 def test_an_effect_is_judged_by_its_interval(entries):
     claim = next(c for c in entries if c.id == "isolated-coverage")  # without the thing, less with it
 
     def verdict(a, b):
-        values = {"a": a, "b": b}
-        measured = [
-            m.model_copy(update={"value": Value(n=5, mean=sum(values[m.name]) / 2, sd=0.1, low=values[m.name][0], high=values[m.name][1])})
-            for m in claim.measured
-        ]
-        return ledger.decide(claim.model_copy(update={"measured": measured}))
+        return decided(claim, a=a, b=b)
 
     assert verdict((-0.3, -0.1), (-0.2, -0.05)) == "confirmed"
-    assert verdict((0.1, 0.3), (-0.2, -0.05)) == "refuted", "one pathway is better without it"
+    assert verdict((0.1, 0.3), (0.05, 0.2)) == "refuted", "both are better without it"
     assert verdict((-0.005, 0.003), (-0.004, 0.006)) == "refuted", "no gain worth a hundredth"
     assert verdict((-0.009, -0.001), (-0.009, -0.001)) == "confirmed", "small and clear"
+    assert verdict((-0.009, -0.001), (-0.004, 0.006)) == "partly", "small and clear in one"
     assert verdict((-0.3, -0.1), (-0.2, 0.1)) == "partly"
+    assert verdict((0.1, 0.3), (-0.2, -0.05)) == "partly", "it helps one pathway and hurts the other"
+    assert verdict((0.1, 0.3), (-0.2, 0.1)) == "not testable", "of the second pathway nothing is known"
     assert verdict((-0.3, 0.1), (-0.2, 0.1)) == "not testable"
+
+
+def test_an_effect_that_the_pathways_disagree_on_holds_in_part(entries):
+    of_two = [c for c in entries if c.rule and c.rule.otherwise == "not testable" and {"a", "b"} == ledger.names_read(c.rule)]
+    assert len(of_two) > 15
+    for claim in of_two:
+        for a, b in (((10, 30), (-30, -10)), ((-30, -10), (10, 30))):
+            assert decided(claim, a=a, b=b) == "partly", claim.id
+
+
+def constants(rule):
+    """The numbers that a rule compares with, and zero."""
+    trees = (ast.walk(ast.parse(text, mode="eval")) for text in ledger.conditions(rule).values())
+    return [0.0, *(node.value for tree in trees for node in tree if isinstance(node, ast.Constant))]
+
+
+@pytest.mark.parametrize("number", range(25))
+def test_numbers_about_its_limits_never_confirm_and_refute_at_once(entries, number):
+    chance = random.Random(number)
+    for claim in (c for c in entries if c.rule):
+        measured = []
+        for m in claim.measured:
+            if m.records and not m.records.startswith("runs/"):
+                middle, width = chance.choice(constants(claim.rule)), 10 ** chance.uniform(-4, 2)
+                seeds = [middle + width * chance.choice([chance.gauss(0, 1), 0.0, 1.0]) for _ in range(ledger.needed(m))]
+                m = m.model_copy(update={"value": ledger.over_seeds(seeds)})
+            measured.append(m)
+        done = claim.model_copy(update={"measured": measured})
+        assert done.model_copy(update={"verdict": ledger.decide(done)}).said(), claim.id  # decide() raises where a rule says both
 
 
 # --- its file ----------------------------------------------------------------------------------------------------

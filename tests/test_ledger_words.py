@@ -1,7 +1,7 @@
 """The ledger in words: digits, signs, intervals, boxes and links."""
 
 import pytest
-from ledgers import SOUND
+from ledgers import SOUND, changed
 
 from ternary_lib import ledger, ledger_words
 from ternary_lib.config import ConfigError
@@ -70,3 +70,10 @@ def test_a_tally_counts_every_verdict_and_names_what_waits_only_where_something_
     done = ledger_words.tally(claims)
     assert "Of 4 statements, 1 hold as they stand, 0 hold in part and 2 do not hold; 1 cannot be decided" in done and "wait" not in done
     assert "1 wait for runs" in ledger_words.tally([*claims, SOUND[0].model_copy(update={"verdict": "pending"})])
+
+
+def test_an_entry_that_only_its_card_shows_says_so():
+    (alone,) = changed(SOUND, shown_in="chapter-claims#Architecture and counts")
+    assert "No other page shows it." in ledger_words.card(alone) and "Shown in" not in ledger_words.card(alone)
+    (by_hand,) = changed(SOUND, shown_in="chapter-claims#One entry by hand")
+    assert "One entry by hand" in ledger_words.card(by_hand)

@@ -90,6 +90,11 @@ def test_a_change_of_efficiency_is_that_of_two_spans_means():
         ("beta_ratio", {"epoch": 77}, 2**-0.5),
         ("balance_left", {"raw": 27}, 3),
         ("mixture_distance", {"rho": 1.0, "to": "other"}, 0),
+        ("mixture_distance", {"rho": 1.0, "to": "other", "pathway": "b"}, 0),
+        ("spread", {"tau": 0.0}, 0),
+        ("logarithm", {"of": 3}, 1.0986),
+        ("inputs_named", {"word": "lambda"}, 3),
+        ("cross_entropy_error", {}, 0),
         ("histogram_gradient", {"form": "hard"}, 0),
         ("mode_entropy", {"modes": 1}, 0),
         ("correction_gradient", {"output": 1}, 0.05),  # λ moves by 0.01 times the correction, and weighs 5 nats
