@@ -84,7 +84,7 @@ def _vendor(folder: Path) -> tuple[bool, str]:
 
     try:
         if vendor(folder):
-            print("Fetched MathJax, RequireJS and the widget manager for reading offline", flush=True)
+            print("Fetched MathJax, RequireJS, the widget manager and Pyodide for reading offline", flush=True)
         return True, " (readable with no network)"
     except VendorError as error:
         return False, f" (its mathematics and widgets need a network to be read: {error})"

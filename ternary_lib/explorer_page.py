@@ -69,31 +69,33 @@ def _group(title: str, group: tuple[explorer.Control, ...], schedules: Mapping[s
 def _row(control: explorer.Control, value: float) -> str:
     limits = f'min="{min(control.low, value):g}" max="{max(control.high, value):g}" data-key="{control.key}" value="{value:.6g}"'
     return (
-        f'<div class="row"><span>{control.name}</span>'
+        f'<div class="setting"><span>{control.name}</span>'
         f'<input type="range" {limits} step="{control.step:g}" aria-label="{control.name}">'
         f'<input type="number" {limits} step="any" aria-label="{control.name}, as a number"></div>'
     )
 
 
 GATE = """\
-<div class="row"><label for="explorer-gate">Gate in phase 3</label><select id="explorer-gate">{gates}</select></div>
-<div class="row" id="explorer-closed" hidden><span>Closed in epochs</span>
+<div class="setting"><label for="explorer-gate">Gate in phase 3</label><select id="explorer-gate">{gates}</select></div>
+<div class="setting" id="explorer-closed" hidden><span>Closed in epochs</span>
 <input type="number" id="explorer-from" aria-label="Closed from epoch" min="0" value="0"> to
 <input type="number" id="explorer-to" aria-label="Closed to epoch" min="0" value="0"></div>
-<div class="row"><label for="explorer-policy">While it is closed</label><select id="explorer-policy">{policies}</select></div>
+<div class="setting"><label for="explorer-policy">While it is closed</label><select id="explorer-policy">{policies}</select></div>
 """
 PAGE = """\
 <div id="schedule-explorer" data-state="static">
 <p class="status" role="status">This is the first drawing. Moving it needs scripts, which this browser does not run.</p>
 <fieldset disabled>
-<div class="row"><label for="explorer-preset">Start from</label><select id="explorer-preset">{options}</select>
+<div class="setting"><label for="explorer-preset">Start from</label><select id="explorer-preset">{options}</select>
 <button type="button" id="explorer-reset">Reset</button></div>
-<div class="row"><label for="explorer-run">Show what the run did</label><input type="checkbox" id="explorer-run"></div>
+<div class="setting"><label for="explorer-run">Show what the run did</label><input type="checkbox" id="explorer-run"></div>
 {sections}
 <h2 id="the-file">The file</h2>
-<div class="row"><label for="explorer-name">Name</label><input type="text" id="explorer-name" value="my_schedule" spellcheck="false"></div>
+<div class="setting"><label for="explorer-name">Name</label>
+<input type="text" id="explorer-name" value="my_schedule" spellcheck="false"></div>
 <pre id="explorer-yaml" tabindex="0" role="region" aria-label="The configuration file"></pre>
-<div class="row"><button type="button" id="explorer-download">Download</button><button type="button" id="explorer-copy">Copy</button></div>
+<div class="setting"><button type="button" id="explorer-download">Download</button>
+<button type="button" id="explorer-copy">Copy</button></div>
 <pre id="explorer-commands" tabindex="0" role="region" aria-label="Commands that use the file"></pre>
 </fieldset>
 </div>
