@@ -204,32 +204,31 @@ def _as_run(run: Curves, **names: str) -> list[Curve]:
     return [Curve(f"run_{key}", name, run[key], "currentColor", "16 44", width=20) for key, name in names.items() if key in run]
 
 
+def _pair(quantity: str, symbol: str, now: Curves, ghost: Curves, name: str, run: Curves) -> list[Curve]:
+    """Give a schedule of both pathways: that of `name` in grey behind, then `now`, then the `run` dotted."""
+    first, second = f"{quantity}_a", f"{quantity}_b"
+    return [
+        _ghost(f"ghost_{first}", name, ghost[first]),
+        _ghost(f"ghost_{second}", "", ghost[second]),
+        Curve(first, f"{symbol}_A", now[first], COLOURS["a"]),
+        Curve(second, f"{symbol}_B", now[second], COLOURS["b"], "120 60"),
+        *_as_run(run, **{first: "the run", second: ""}),
+    ]
+
+
 def tau_panel(now: Curves, ghost: Curves, schedules: Any, name: str, top: float, run: Curves = NOTHING) -> str:
     """Draw both temperatures `now`, those of the configuration `name` in grey behind, those of a `run` dotted."""
     boosted = f"τ_A is boosted by {schedules.tau_a.boost:g} in phase 4"
     ends = f"they end at {now['tau_a'][-1]:.2f} and {now['tau_b'][-1]:.2f}"
-    lines = [
-        _ghost("ghost_a", name, ghost["tau_a"]),
-        _ghost("ghost_b", "", ghost["tau_b"]),
-        Curve("tau_a", "τ_A", now["tau_a"], COLOURS["a"]),
-        Curve("tau_b", "τ_B", now["tau_b"], COLOURS["b"], "120 60"),
-        *_as_run(run, tau_a="the run", tau_b=""),
-    ]
     label = f"Temperatures of both pathways by epoch: {boosted}, {ends}; grey: {name}."
-    return panel_svg(Panel(label, "temperature τ", lines, schedules, top))
+    return panel_svg(Panel(label, "temperature τ", _pair("tau", "τ", now, ghost, name, run), schedules, top))
 
 
 def beta_panel(now: Curves, ghost: Curves, schedules: Any, name: str, top: float, run: Curves = NOTHING) -> str:
     """Draw both KL weights `now`, those of the configuration `name` in grey behind, those of a `run` dotted."""
-    lines = [
-        _ghost("ghost_beta_a", name, ghost["beta_a"]),
-        _ghost("ghost_beta_b", "", ghost["beta_b"]),
-        Curve("beta_a", "β_A", now["beta_a"], COLOURS["a"]),
-        Curve("beta_b", "β_B", now["beta_b"], COLOURS["b"], "120 60"),
-        *_as_run(run, beta_a="the run", beta_b=""),
-    ]
     ends = f"β_A from {now['beta_a'][0]:.2f} to {now['beta_a'][-1]:.2f}, β_B from {now['beta_b'][0]:.2f} to {now['beta_b'][-1]:.2f}"
-    return panel_svg(Panel(f"KL weights of both pathways by epoch: {ends}; grey: {name}.", "KL weight β", lines, schedules, top))
+    label = f"KL weights of both pathways by epoch: {ends}; grey: {name}."
+    return panel_svg(Panel(label, "KL weight β", _pair("beta", "β", now, ghost, name, run), schedules, top))
 
 
 def rho_panel(now: Curves, ghost: Curves, schedules: Any, name: str, gate: str, run: Curves = NOTHING) -> str:

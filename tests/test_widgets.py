@@ -39,7 +39,7 @@ def test_every_temperature_frame_is_the_librarys_curve(frames):
                 level,
                 key,
             )
-        assert close(plotted(frame.value, "ghost_a", 2.0), [tau_a(t, PRODUCTION.schedules) for t in range(400)], 2.0)
+        assert close(plotted(frame.value, "ghost_tau_a", 2.0), [tau_a(t, PRODUCTION.schedules) for t in range(400)], 2.0)
 
 
 @pytest.mark.parametrize("gate", range(3))
@@ -168,7 +168,7 @@ def test_each_slider_redraws_the_librarys_curves(explorer, key):
         assert close(plotted(explorer.plot.value, name, top), values, top)
     assert close(plotted(explorer.plot.value, "rho", 1.0), permeability(schedules, [1.0] * 400), 1.0)
     ghost = [tau_a(t, PRODUCTION.schedules) for t in range(400)]
-    assert close(plotted(explorer.plot.value, "ghost_a", top), ghost, top)
+    assert close(plotted(explorer.plot.value, "ghost_tau_a", top), ghost, top)
 
 
 def test_every_slider_is_tried_above(explorer):
@@ -211,7 +211,7 @@ def test_another_preset_brings_its_values_its_epochs_and_what_lies_behind(explor
     explorer.preset.value = "configs/ladder/v5_0.yaml"
     assert explorer.config.schedules == v5_0.schedules and explorer.gate.value == "always open"
     assert "as measured" not in explorer.gate.options, "a run of 400 epochs says nothing of one of 100"
-    for key in ("tau_a", "ghost_a"):
+    for key in ("tau_a", "ghost_tau_a"):
         assert close(plotted(explorer.plot.value, key, 1.0, 100), [tau_a(t, v5_0.schedules) for t in range(100)], 1.0)
     explorer.controls["tau_a.start"].value = 1.4
     assert explorer.config.model_copy(update={"schedules": v5_0.schedules, "name": "v5_0"}) == v5_0

@@ -210,6 +210,8 @@ def test_page_explorer_moves_by_keyboard(visit):
     page.focus("input[type=range][data-key='tau_a.boost']")
     page.keyboard.press("ArrowLeft")
     page.wait_for_function("before => document.querySelector('.panel').innerHTML !== before", arg=before)
+    moved = float(page.input_value("input[type=number][data-key='tau_a.boost']"))
+    assert f"tau_a: {{boost: {moved}}}" in page.inner_text("#explorer-yaml"), "the file holds the one number that the key moved"
 
 
 def test_page_explorer_read_from_a_file_says_so_and_keeps_its_first_drawing(browser):
