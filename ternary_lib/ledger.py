@@ -1,8 +1,8 @@
 """The claims ledger: every checkable statement of the sources, how it was tested, what was measured, and the verdict.
 
-``results/claims.yaml`` holds words and rules; its numbers are recomputed from the records and definitions that each entry
-names (``quantities``, ``facts``), and its verdicts follow from its rules. ``ledger_check`` finds its faults, ``ledger_words``
-shows its entries, ``python -m ternary_lib.claims`` is the command.
+``results/claims.yaml`` holds words and rules. Its numbers are recomputed from the records and definitions that each entry names
+(``quantities``, ``facts``, ``computed_facts``), and its verdicts follow from its rules. ``ledger_check`` finds its faults,
+``ledger_words`` shows its entries, ``python -m ternary_lib.claims`` is the command.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pydantic import Field, ValidationError
 
 from ternary_lib import records, sweeps
 from ternary_lib.comparison import summary
+from ternary_lib.computed_facts import FACTS
 from ternary_lib.config import ConfigError, describe_fault
-from ternary_lib.facts import FACTS
 from ternary_lib.quantities import OF_RECORD
 from ternary_lib.sections import Section
 from ternary_lib.strict_yaml import one_line, parse_yaml

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ternary_lib.computed_facts import FACTS
 from ternary_lib.config import PROJECT_ROOT, ConfigError
-from ternary_lib.facts import FACTS
 from ternary_lib.ledger import TOPICS, Claim, Measurement, Store, Value, decide, experiments, measure, possible
 from ternary_lib.ledger_words import headings, page_of
 from ternary_lib.quantities import OF_RECORD

@@ -12,8 +12,8 @@ import yaml
 from ledgers import SOUND, changed, thinned, with_value
 
 from ternary_lib import ledger, ledger_check, records
+from ternary_lib.computed_facts import FACTS
 from ternary_lib.config import ConfigError, load_config
-from ternary_lib.facts import FACTS
 from ternary_lib.ledger import Measurement, Rule, Value
 from ternary_lib.quantities import OF_RECORD
 from ternary_lib.sweeps import load_sweep

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ternary_lib.computed_facts import FACTS
 from ternary_lib.coverage import efficiency
-from ternary_lib.facts import FACTS
 from ternary_lib.operations import NUM_OPERATIONS
 from ternary_lib.quantities import OF_RECORD
 
