@@ -20,7 +20,7 @@ BOOK_PACKAGES = (*PACKAGES, "jupyter-book", "sphinx", "sphinx-book-theme", "myst
 
 
 def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
-    """Write values.json, headline.html, explorer.html and build.md into the generated folder.
+    """Write values.json, headline.html, explorer.html, live.html and build.md into the generated folder.
 
     They are functions of the executed chapters, the run's record and the checkout alone: building twice writes the same.
     """
@@ -30,6 +30,7 @@ def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
     write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
     write_if_changed(layout.generated / "explorer.html", explorer_html(record) if record else "")
+    write_if_changed(layout.generated / "live.html", live_html(load_model("ternary_v5_5")))
     write_if_changed(layout.generated / "build.md", build_page(values))
 
 
