@@ -87,7 +87,7 @@ def content_key(layout: Layout, source: Path, parameters: dict[str, Any]) -> str
     cells = [(c.cell_type, c.source, sorted(c.metadata.get("tags", []))) for c in notebook.cells]
     digest = hashlib.sha256(json.dumps([cells, parameters, _versions()], sort_keys=True, default=str).encode())
     library = Path(__file__).parent
-    files = [p for p in library.glob("*.[pj][ys]") if p.stem not in BUILD_MODULES]
+    files = [p for p in library.iterdir() if p.is_file() and p.stem not in BUILD_MODULES]
     files += [p for folder in ("configs", "results") for p in (layout.root / folder).rglob("*") if p.is_file()]
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

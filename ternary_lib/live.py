@@ -28,6 +28,7 @@ PROPERTIES = {
     "a Latin square": operations.is_latin_square,
     "conservative": operations.is_conservative,
 }
+FILES = ("live.css", "live.js")
 START, TARGET = "kleene_min", "kleene_max"
 SIGNS = ("−1", "0", "+1")
 
@@ -45,12 +46,14 @@ def live_html(model: TernaryVAE) -> str:
     options = '<option value="">choose …</option>' + "".join(
         f'<option value="{one["index"]}">{html.escape(one["name"])}</option>' for one in sorted(named, key=lambda one: one["name"])
     )
-    script = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
-    style = STYLE.replace("COLOUR_A", COLOURS["a"]).replace("COLOUR_B", COLOURS["b"]).replace("COLOUR_DIE", COLOURS["uniform"])
+    style, script = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in FILES)
+    colours = ";".join(f"--{name}:{COLOURS[key]}" for name, key in {"a": "a", "b": "b", "die": "uniform"}.items())
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    page = PAGE.format(options=options, cells=_cells(), last=NUM_OPERATIONS - 1, target=data["target"], tables=_pair("decoded", "verdict"),
-                       walks=_pair("walk", "passed"), data=text)  # fmt: skip
-    return f"<style>{style}</style>\n{page}<script>\n{script}</script>\n"
+    page = PAGE.format(
+        colours=colours, options=options, cells=_cells(), last=NUM_OPERATIONS - 1, target=data["target"],
+        tables=_pair("decoded", "verdict"), walks=_pair("walk", "passed"), data=text,
+    )  # fmt: skip
+    return f"<style>\n{style}</style>\n{page}<script>\n{script}</script>\n"
 
 
 def property_bits() -> torch.Tensor:
@@ -97,40 +100,8 @@ def _pair(table: str, words: str) -> str:
     )
 
 
-STYLE = """
-.ternary-live { --a: COLOUR_A; --b: COLOUR_B; --die: COLOUR_DIE; --line: var(--pst-color-text-muted, #767676); }
-.ternary-live fieldset { border: 0; margin: 0 0 1.5rem; min-width: 0; padding: 0; }
-.ternary-live legend { float: none; font-size: 1.15rem; font-weight: 600; margin: 0 0 .4rem; padding: 0; width: auto; }
-.ternary-live .row { align-items: flex-start; display: flex; flex-wrap: wrap; gap: .6rem 1.6rem; margin: .5rem 0; }
-.ternary-live .one { flex: 1 1 9rem; min-width: 0; }
-.ternary-live label { align-items: center; display: inline-flex; gap: .4rem; }
-.ternary-live input, .ternary-live select, .ternary-live button {
-  background: var(--pst-color-background, transparent); border: 1px solid var(--line); border-radius: .25rem; color: inherit; padding: .2rem .5rem; }
-.ternary-live input[type=number] { width: 6.5rem; }
-.ternary-live input[type=range] { accent-color: var(--pst-color-primary, #1F83C6); flex: 1 1 auto; min-width: 6rem; width: 14rem; }
-.ternary-live table { border-collapse: collapse; display: table; margin: 0; width: auto; }
-.ternary-live table :is(td, th) { border: 1px solid var(--line); font-variant-numeric: tabular-nums; padding: .25rem .4rem; text-align: center; }
-.ternary-live table.cells :is(td, th) { border: 0; font-weight: 400; padding: .1rem .25rem; }
-.ternary-live td small { display: block; font-size: .75em; }
-.ternary-live .cells button { font-size: 1.15rem; min-height: 3rem; min-width: 3.4rem; }
-.ternary-live [data-trit="0"] { background: color-mix(in srgb, var(--a) 22%, transparent); }
-.ternary-live [data-trit="2"] { background: color-mix(in srgb, var(--b) 22%, transparent); }
-.ternary-live td.wrong { outline: 3px solid var(--pst-color-danger, #b00020); outline-offset: -3px; }
-.ternary-live ul { display: flex; flex-wrap: wrap; gap: .3rem .9rem; list-style: none; margin: .4rem 0; padding: 0; }
-.ternary-live li { margin: 0; }
-.ternary-live li.yes { font-weight: 600; }
-.ternary-live p { margin: .3rem 0; overflow-wrap: anywhere; }
-.ternary-live svg { display: block; height: auto; max-width: 36rem; width: 100%; }
-.ternary-live svg text { fill: currentColor; font-size: 11px; }
-.ternary-live svg .grid { stroke: var(--line); stroke-width: .6; }
-.ternary-live svg :is(path, line) { fill: none; stroke-width: 2; }
-.ternary-live svg .a { stroke: var(--a); } .ternary-live svg circle.a { fill: var(--a); }
-.ternary-live svg .b { stroke: var(--b); } .ternary-live svg rect.b { fill: var(--b); } .ternary-live svg path.b { stroke-dasharray: 6 3; }
-.ternary-live svg .die { stroke: var(--die); stroke-dasharray: 2 3; }
-.ternary-live .status { font-weight: 600; }
-"""
 PAGE = """\
-<div class="ternary-live">
+<div class="ternary-live" style="{colours}">
 <p class="status" data-part="status" role="status">These tools need scripts, which this reader does not run.</p>
 <fieldset disabled><legend>One table</legend>
 <p>Click an entry, or type −, 0 or + on it.</p>
@@ -156,9 +127,9 @@ PAGE = """\
 <label>Seed <input type="number" data-part="seed" min="0" max="999999" step="1" value="0"></label>
 <button type="button" data-act="restart">Start again</button></div>
 <div data-part="coverage"></div>
-<p>After <output data-part="drawn"></output> argmax draws: <strong class="a">pathway A</strong> (solid) has made
-<output data-part="found-a"></output> different operations, <strong class="b">pathway B</strong> (dashed) <output data-part="found-b"></output>;
-a fair die with 19,683 faces (dotted) would show <output data-part="die"></output>.</p></fieldset>
+<p>After <output data-part="drawn"></output> argmax draws: <strong class="a">pathway A</strong> (solid)
+has made <output data-part="found-a"></output> different operations, <strong class="b">pathway B</strong> (dashed)
+<output data-part="found-b"></output>; a fair die with 19,683 faces (dotted) would show <output data-part="die"></output>.</p></fieldset>
 <script type="application/json">{data}</script>
 </div>
 """

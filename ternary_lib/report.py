@@ -69,12 +69,13 @@ def table_html(
             cells.append((key, text))
         body.append(cells)
     side = {key: f' style="text-align:{"right" if numeric[key] else "left"}"' for key in keys}
-    head = "".join(f'<th scope="col"{side[key]}>{html.escape(str(heads[key]))}</th>' for key in keys)
+    # a corner without words is no header: a screen reader would announce an empty one
+    head = "".join(f'<th scope="col"{side[key]}>{html.escape(str(heads[key]))}</th>' if heads[key] else "<td></td>" for key in keys)
     lines = "".join("<tr>" + "".join(f"<td{side[key]}>{text}</td>" for key, text in cells) + "</tr>" for cells in body)
     title = f'<p class="ternary-caption" style="margin:0 0 .4em">{caption}</p>' if caption else ""
     name = f' aria-label="{html.escape(re.sub("<[^>]+>", "", caption))}"' if caption else ""
     return (
-        f'<div class="ternary-table">{title}<div style="overflow-x:auto;max-width:100%">'
+        f'<div class="ternary-table">{title}<div style="overflow-x:auto;max-width:100%" tabindex="0">'
         f'<table class="dataframe" style="margin:0"{name}><thead><tr>{head}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div></div>"
     )

@@ -13,11 +13,16 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
 from curves import close, plotted
 from playwright.sync_api import sync_playwright
 
+from ternary_lib import load_model
 from ternary_lib.config import load_config
+from ternary_lib.coverage import cell_counts
 from ternary_lib.explorer_svg import round_up
+from ternary_lib.operations import from_index, is_associative, is_commutative, to_index
 from ternary_lib.schedules import tau_a, tau_b
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +137,17 @@ def test_mathematics_is_typeset(visit, path):
     assert page.query_selector_all("mjx-merror, [data-mjx-error]") == []
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_page_can_be_used_with_a_screen_reader(visit, path):
+    page = visit().open(path)
+    faults = []
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; document.documentElement.dataset.mode = theme; }", theme)
+        found = Axe().run(page, options={"rules": {"region": {"enabled": False}}})  # the theme's logo lies in no landmark
+        faults += [(theme, f["id"], node["html"][:200]) for f in found.response["violations"] for node in f["nodes"]]
+    assert faults == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_headline_figure_can_be_read(visit, theme):
     page = visit().open("book/intro.html")
@@ -219,6 +235,81 @@ def test_page_explorer_read_from_a_file_says_so_and_keeps_its_first_drawing(brow
     page.goto((SITE / "book/explorer.html").as_uri())
     assert "over http" in page.inner_text("#schedule-explorer .status")
     assert page.locator("#schedule-explorer svg").count() == 3
+    page.close()
+
+
+LIVE = ".ternary-live[data-state=ready]"
+
+
+def _set(page, name: str, value: object) -> None:
+    page.fill(f"[data-part={name}]", str(value))
+    page.dispatch_event(f"[data-part={name}]", "change")
+
+
+def _shown(page, name: str) -> tuple[list[int], list[float]]:
+    """A decoded table: its values and their probabilities."""
+    cells = page.evaluate(f"[...document.querySelectorAll('[data-part={name}] td')].map(c => [c.dataset.trit, c.querySelector('small').innerText])")
+    return [int(trit) - 1 for trit, _ in cells], [float(text.rstrip(" %")) / 100 for _, text in cells]
+
+
+def _expected(pathway, z) -> tuple[list[int], list[float]]:
+    top = pathway.decoder(z).softmax(-1).max(-1)
+    return (top.indices - 1)[0].tolist(), top.values[0].tolist()
+
+
+@torch.inference_mode()
+def test_live_tables_show_what_the_library_computes(visit):
+    one, model = visit(), load_model("ternary_v5_5")
+    page = one.open("book/tables.html")
+    page.wait_for_selector(LIVE)
+    start = page.input_value("[data-part=index]")
+    page.click("[data-cell='8']")  # +1 becomes -1
+    assert page.input_value("[data-part=index]") == str(int(start) - 2)
+    page.focus("[data-cell='8']")
+    page.keyboard.press("+")
+    assert page.input_value("[data-part=index]") == start
+    codes = {}
+    for index in (0, 19_682, 4_049, 881, 12_345, 7_777):
+        _set(page, "index", index)
+        x = from_index(index)[None]
+        said = page.inner_text("[data-part=properties]")
+        assert ("not commutative" not in said, "not associative" not in said) == (bool(is_commutative(x)), bool(is_associative(x)))
+        for name, pathway in (("a", model.pathway_a), ("b", model.pathway_b)):
+            codes[name, index] = pathway.encoder(x)[0]
+            table, probability = _shown(page, f"decoded-{name}")
+            wanted, sureness = _expected(pathway, codes[name, index])
+            assert table == wanted
+            assert probability == pytest.approx(sureness, abs=6e-4)  # three digits are shown
+            verdict = page.inner_text(f"[data-part=verdict-{name}]")
+            assert (verdict == "exact") == (int(to_index(torch.tensor(table))) == index), verdict
+    _set(page, "target", 881)
+    page.fill("[data-part=share]", "30")
+    for name, pathway in (("a", model.pathway_a), ("b", model.pathway_b)):
+        z = torch.lerp(codes[name, 7_777], codes[name, 881], 0.3)
+        assert _shown(page, f"walk-{name}")[1] == pytest.approx(_expected(pathway, z)[1], abs=6e-4)
+    assert one.outside == one.errors == []
+
+
+def test_live_coverage_grows_as_the_library_expects(visit):
+    page = visit().open("book/tables.html")
+    page.wait_for_selector(LIVE)
+    page.click("[data-draws='10000']")
+    page.wait_for_function("document.querySelector('[data-part=drawn]').innerText === '10,000'")
+    model = load_model("ternary_v5_5")
+    for name, pathway in (("a", model.pathway_a), ("b", model.pathway_b)):
+        masses = cell_counts(pathway.decoder, 1_968_300, torch.Generator().manual_seed(1)).double() / 1_968_300
+        hit = -torch.expm1(10_000 * torch.log1p(-masses))
+        found = float(page.inner_text(f"[data-part=found-{name}]").replace(",", ""))
+        spread = float((hit * (1 - hit)).sum().sqrt())  # an upper bound: cells compete for draws
+        assert abs(found - float(hit.sum())) < 4 * spread
+
+
+def test_live_tables_work_from_a_file(browser):
+    page = browser.new_page()
+    page.goto((SITE / "book/tables.html").as_uri())
+    page.wait_for_selector(LIVE)
+    page.select_option("[data-part=named]", "113")
+    assert page.input_value("[data-part=index]") == "113"
     page.close()
 
 
