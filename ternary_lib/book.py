@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ternary_lib.links import check_site
 from ternary_lib.notebooks import NotebookError, list_notebooks
@@ -25,7 +27,11 @@ FOOTER = """\
 :class: seealso
 {download}`Python script <../generated/{name}.py>` · {download}`stand-alone page <../generated/{name}.html>` ·
 {download}`executed notebook <{name}.ipynb>`
+
+With numbers of your own: `ternary notebook {name} -p seed 7`LAUNCH
 :::"""
+PUBLIC = re.compile(r"https://[\w.-]+(/[\w.~-]+)+")  # no user, no password, no query
+BINDER = "https://mybinder.org/v2/git/{repository}/HEAD?urlpath=lab/tree/notebooks/{name}.ipynb"
 VENDORED_SETTINGS = ("mathjax_path", "nb_ipywidgets_js")  # of _config.yml; without them the network defaults hold
 
 
@@ -101,7 +107,7 @@ def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Pat
     from ternary_lib.downloads import make_downloads
     from ternary_lib.pages import write_pages
 
-    publish_chapters(layout, size, FOOTER)
+    publish_chapters(layout, size, footer(public_repository(layout.root)))
     make_downloads(layout, scripts / "mathjax" / "es5" / "tex-svg.js" if scripts else None)
     write_pages(layout, size, chapters)
     settings = yaml.safe_load((layout.root / "_config.yml").read_text(encoding="utf-8"))
@@ -112,6 +118,39 @@ def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Pat
         for key in VENDORED_SETTINGS:
             sphinx.get("config", {}).pop(key, None)
     write_if_changed(layout.generated / "_config.yml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+
+def public_repository(root: Path) -> str | None:
+    """The address that anyone can clone: ``TERNARY_REPOSITORY``, else the checkout's origin where it is an https one.
+
+    Raises:
+        ConfigError: ``TERNARY_REPOSITORY`` is no https address.
+    """
+    from ternary_lib.strict_yaml import ConfigError
+
+    if chosen := os.environ.get("TERNARY_REPOSITORY"):
+        if not PUBLIC.fullmatch(chosen):
+            raise ConfigError(f"TERNARY_REPOSITORY={chosen}: expected an address such as https://github.com/you/book")
+        return chosen
+    command = ["git", "-C", str(root), "remote", "get-url", "origin"]
+    try:
+        origin = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return origin if PUBLIC.fullmatch(origin) else None
+
+
+def footer(repository: str | None) -> str:
+    """What closes every chapter: its downloads, the command that runs it, and where the repository is public, a button to Binder.
+
+    Example:
+        >>> "mybinder" in footer(None), "git/https%3A%2F%2Fexample.org%2Fbook/HEAD" in footer("https://example.org/book")
+        (False, True)
+    """
+    if repository is None:
+        return FOOTER.replace("LAUNCH", "")
+    address = BINDER.replace("{repository}", quote(repository, safe=""))
+    return FOOTER.replace("LAUNCH", f", or in your browser: [launch it on Binder]({address})")
 
 
 def render(layout: Layout, output: Path, strict: bool) -> bool:

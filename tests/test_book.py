@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -325,3 +326,30 @@ def test_the_headline_figure_is_the_same_each_time_and_says_what_it_shows(record
     first = pages.headline_figure(record)
     assert first == pages.headline_figure(record)
     assert "45.72% coverage" in first and 'id="fig-headline"' in first
+
+
+@pytest.mark.parametrize(
+    ("origin", "found"),
+    [
+        ("https://example.org/someone/book.git", "https://example.org/someone/book.git"),
+        ("https://user:secret@example.org/book", None),  # would print a password on every page
+        ("git@example.org:someone/book.git", None),
+        ("/somewhere/here", None),
+        (None, None),
+    ],
+)
+def test_a_button_to_binder_only_where_anyone_can_clone(tmp_path, monkeypatch, origin, found):
+    monkeypatch.delenv("TERNARY_REPOSITORY", raising=False)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    if origin:
+        subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", origin], check=True)
+    assert book.public_repository(tmp_path) == found
+    assert ("mybinder.org" in book.footer(found)) == (found is not None)
+
+
+def test_the_repository_named_by_hand_goes_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("TERNARY_REPOSITORY", "https://example.org/mine")
+    assert book.public_repository(tmp_path) == "https://example.org/mine"
+    monkeypatch.setenv("TERNARY_REPOSITORY", "javascript:alert(1)")
+    with pytest.raises(ConfigError, match="TERNARY_REPOSITORY=javascript"):
+        book.public_repository(tmp_path)

@@ -248,7 +248,8 @@ def _set(page, name: str, value: object) -> None:
 
 def _shown(page, name: str) -> tuple[list[int], list[float]]:
     """A decoded table: its values and their probabilities."""
-    cells = page.evaluate(f"[...document.querySelectorAll('[data-part={name}] td')].map(c => [c.dataset.trit, c.querySelector('small').innerText])")
+    read = "c => [c.dataset.trit, c.querySelector('small').innerText]"
+    cells = page.evaluate(f"[...document.querySelectorAll('[data-part={name}] td')].map({read})")
     return [int(trit) - 1 for trit, _ in cells], [float(text.rstrip(" %")) / 100 for _, text in cells]
 
 
