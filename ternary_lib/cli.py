@@ -122,36 +122,29 @@ def override(text: str) -> tuple[str, Any]:
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="e.g. runs/…/last.safetensors")
+    words = "a run's checkpoint, e.g. runs/…/last.safetensors, or released weights by name or file, e.g. ternary_v5_5"
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help=words)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     check_environment()
-    row = _measure(Path(args.checkpoint))
+    row = _measure(args.checkpoint)
     print(json.dumps(row, indent=1) if args.json else _report(row))
     return 0
 
 
-def _measure(path: Path) -> dict[str, Any]:
+def _measure(source: str) -> dict[str, Any]:
     """The row of the checkpoint's last epoch, measured anew on the same random streams, so equal to what was recorded."""
     from dataclasses import asdict
 
-    from ternary_lib import checkpoint, journal
-    from ternary_lib.config import config_from_mapping
+    from ternary_lib import weights
     from ternary_lib.data import split_indices
     from ternary_lib.evaluation import evaluate_epoch
     from ternary_lib.machine import evaluation_threads, training_device, training_settings
-    from ternary_lib.model import TernaryVAE
 
-    tensors, meta = checkpoint.load(path)
-    config = config_from_mapping(meta["config"], origin=str(path))
-    model = TernaryVAE(config.model).to(training_device())
-    try:
-        journal.load_weights(model, tensors)
-        controls = journal.last_controls(journal.read_history(tensors))
-    except (KeyError, IndexError, TypeError) as error:
-        raise checkpoint.CheckpointError(f"{path}: holds no complete history ({error})") from None
+    model, config, controls = weights.load(source)
+    model.to(training_device())
     last = controls.epoch + 1 == config.schedules.total_epochs
     draws = config.evaluation.final_draws if last else None
     with training_settings(config):  # the threads of training: other numbers of them round differently
