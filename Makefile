@@ -66,7 +66,7 @@ notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
 
 lock: ## resolve the pins of pyproject.toml anew into requirements.lock
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install --disable-pip-version-check '.[book,test,peers,browser,npm]'
+	@.venv-lock/bin/python -m pip install --disable-pip-version-check '.[book,test,peers,browser,npm,tensorboard]'
 	@{ echo "# Every package of the environment, exactly; used as pip constraints. Made by 'make lock' from pyproject.toml."; \
 	   .venv-lock/bin/python -m pip freeze --exclude ternary-vae-book | sed 's/+cpu$$//'; } > requirements.lock
 	@rm -rf .venv-lock build

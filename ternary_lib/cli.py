@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -83,6 +84,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="another seed than the configuration's")
     words = "override one number, e.g. schedules.tau_a.boost=0.4; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=words)
+    parser.add_argument("--tensorboard", metavar="DIR", help="write every number of the history there for TensorBoard, epoch by epoch")
     parser.add_argument("--quiet", action="store_true", help="no line of progress")
 
 
@@ -99,13 +101,22 @@ def _train(args: argparse.Namespace) -> int:
 
     args.run_dir = Path(args.run_dir) if args.run_dir else records.default_run_dir(config)
     try:
-        run = training.train(config, args.run_dir, resume=args.resume, progress=not args.quiet)
+        with _tensorboard(args.tensorboard) as log:
+            run = training.train(config, args.run_dir, args.resume, not args.quiet, log)
     except training.TrainingError as error:
         return _fail(error, 1)
     if args.quiet or not run.epochs_trained_now:  # else the line of progress has ended with it
         print(run.describe())
     print(f"Record: {args.run_dir / 'record.json'}")
     return 0
+
+
+def _tensorboard(folder: str | None) -> AbstractContextManager[Any]:
+    if folder is None:
+        return nullcontext()
+    from ternary_lib.tensorboard_log import TensorBoardLog
+
+    return closing(TensorBoardLog(folder))
 
 
 def override(text: str) -> tuple[str, Any]:
