@@ -19,6 +19,7 @@ from ternary_lib.operations import NUM_OPERATIONS, POSITIONS, all_operations, fr
 from ternary_lib.randomness import stream
 
 PARTS = ("all", "encoder", "decoder")
+WEIGHT_DECAY = 1e-4  # as in training
 TERMS = ("loss_a", "ce_a", "kl_a", "loss_b", "ce_b", "kl_b")
 
 
@@ -83,7 +84,7 @@ def fine_tune(
     device = parameters[0].device
     shown, operations = _shown(indices).to(device), all_operations().to(device)
     order, noise = (stream(seed, "transfer", purpose, device=device) for purpose in ("batches", "noise"))
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4, fused=True)
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
     replayed, lambdas = round(replay * batch), torch.ones(3, device=device)
     kept = {0: copy.deepcopy(tuned)} if 0 in keep or not steps else {}
     rows = []
