@@ -26,7 +26,8 @@ def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
     """
     record = find_record(layout, size)
     run = {key: value for key, value in record.items() if key != "history"}
-    values = {"build": build_record(size, chapters), "headline": headline(record), "run": run, "claims": tally(load()), "guide": tuning_example()}
+    values = {"build": build_record(size, chapters), "headline": headline(record), "run": run}
+    values |= {"claims": tally(load()), "guide": tuning_example()}
     write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
     write_if_changed(layout.generated / "explorer.html", explorer_html(record) if record else "")
