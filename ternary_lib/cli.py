@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ternary_lib import __version__
 
 DESCRIPTION = "Ternary VAE v5.5: train the system, measure it, run the notebooks, build the book."
+EPILOG = "To begin with: ternary train --config configs/smoke.yaml. What a command takes: ternary COMMAND --help."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Names a fault in one line, as for all bad input."""
+    """Names a fault in one line, as for all bad input; its help has room for long options beside their words."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, max_help_position=30), **settings)
 
     def error(self, message: str) -> NoReturn:
         """The fault and where help is; exit status 2."""
@@ -45,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     from ternary_lib import book, notebooks
     from ternary_lib import experiment_commands as trials
 
-    parser = Parser(prog="ternary", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"ternary {__version__}")
+    parser = Parser(prog="ternary", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("-V", "--version", action="version", version=f"ternary {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary, configure, run in (
         ("train", "train one configuration, evaluating every epoch", _configure_train, _train),

@@ -17,8 +17,8 @@ PAGES = [*sorted((ROOT / "book").glob("*.md")), ROOT / "README.md"]
 
 
 def fences(path, *languages):
-    """The code blocks of a page in these languages."""
-    text = path.read_text(encoding="utf-8")
+    """The code blocks of a page in these languages; a shell's continued lines are joined."""
+    text = re.sub(r" \\\n +", " ", path.read_text(encoding="utf-8"))
     return [body for language, body in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if language in languages]
 
 
@@ -60,7 +60,7 @@ def check_basic_training(lines, folder):
 
 
 def check_coverage_analysis(lines, folder):
-    found = {tuple(line.split()[:3]): float(line.split()[3].rstrip("%")) for line in lines[3:]}
+    found = {tuple(words[:3]): float(words[3].rstrip("%")) for words in map(str.split, lines[3:])}
     assert len(found) == 12
     for name in "AB":
         assert found["argmax", "trained", name] > 60 > 20 > found["argmax", "untrained", name]
