@@ -47,13 +47,13 @@ check: $(STAMP) ## check every link, anchor and leftover of the built pages (SIT
 check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
 	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
-results: $(STAMP) ## re-create every missing record: runs of seed 42, sweeps (many hours), pythae's (where installed), README's picture, the ledger's numbers
+results: $(STAMP) ## re-create every missing record: runs of seed 42 with weights and cards, sweeps (many hours), pythae's (where installed), README's picture, the ledger's numbers
 	@mkdir -p runs results/runs results/weights
 	@for name in $(RECORDS); do \
 	    $(TERNARY) train --config configs/$$name.yaml --resume > runs/.record || exit $$?; \
 	    run=$$(dirname "$$(sed -n 's/^Record: //p' runs/.record)"); \
 	    cp "$$run/record.json" results/runs/$${name}_seed42.json || exit $$?; \
-	    cp "$$run/best.safetensors" results/weights/$${name}_seed42_best.safetensors || exit $$?; \
+	    $(RUN) -m ternary_lib.model_cards "$$run" || exit $$?; \
 	done
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
 	@if $(RUN) -c 'import pythae' 2>/dev/null; then $(RUN) -m benchmarks.peers; else \
@@ -66,7 +66,7 @@ notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
 
 lock: ## resolve the pins of pyproject.toml anew into requirements.lock
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install --disable-pip-version-check '.[book,test,peers,browser,npm]'
+	@.venv-lock/bin/python -m pip install --disable-pip-version-check '.[book,test,peers,browser,npm,tensorboard]'
 	@{ echo "# Every package of the environment, exactly; used as pip constraints. Made by 'make lock' from pyproject.toml."; \
 	   .venv-lock/bin/python -m pip freeze --exclude ternary-vae-book | sed 's/+cpu$$//'; } > requirements.lock
 	@rm -rf .venv-lock build

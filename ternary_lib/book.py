@@ -105,11 +105,16 @@ def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Pat
 
     from ternary_lib.chapters import publish_chapters, write_if_changed
     from ternary_lib.downloads import make_downloads
+    from ternary_lib.examples import ExampleError, make_examples
     from ternary_lib.pages import write_pages
 
     publish_chapters(layout, size, footer(public_repository(layout.root)))
     make_downloads(layout, scripts / "mathjax" / "es5" / "tex-svg.js" if scripts else None)
     write_pages(layout, size, chapters)
+    try:
+        make_examples(layout)
+    except ExampleError as error:
+        raise BookError(f"an example failed: {error}") from None
     settings = yaml.safe_load((layout.root / "_config.yml").read_text(encoding="utf-8"))
     sphinx = settings.get("sphinx", {})
     for name, folder in sphinx.get("local_extensions", {}).items():  # these are looked for beside the file itself
@@ -182,6 +187,7 @@ def site_key(layout: Layout) -> str:
     """SHA-256 of everything the pages are rendered from; docstrings of the library included."""
     book, skipped = layout.root / "book", {"_build", "__pycache__"}
     files = [layout.root / "_toc.yml", *Path(__file__).parent.glob("*.py")]
+    files += [path for folder in ("configs", "results/weights") for path in (layout.root / folder).rglob("*") if path.is_file()]  # included
     for path in book.rglob("*"):
         parts = path.relative_to(book).parts
         if path.is_file() and not any(part.startswith(".") or part in skipped for part in parts):

@@ -21,7 +21,7 @@ from ternary_lib.records import read_json, write_json
 from ternary_lib.terminal import Relay
 
 # Modules that make pages, not results: a change there re-executes nothing.
-BUILD_MODULES = {"__main__", "book", "chapters", "cli", "downloads", "links", "notebooks", "pages", "terminal", "vendor"}
+BUILD_MODULES = {"__main__", "book", "chapters", "cli", "downloads", "examples", "links", "notebooks", "pages", "terminal", "vendor"}
 PACKAGES = ("torch", "numpy", "matplotlib", "seaborn", "ipywidgets", "pydantic", "papermill", "nbclient", "ipykernel")
 
 

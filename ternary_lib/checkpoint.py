@@ -6,17 +6,20 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
 from ternary_lib.files import write_atomically
-from ternary_lib.strict_yaml import InputError
+from ternary_lib.strict_yaml import InputError, one_line
 
 FORMAT = "ternary-vae-checkpoint-2"
+WEIGHTS_FORMAT = "ternary-vae-weights-1"  # released: a model's weights alone, see ternary_lib.weights
 MAX_BYTES = 256 * 2**20  # a full checkpoint is about 3 MB
+MAX_TENSORS = 10_000  # a full checkpoint has about 200
+TYPES = {"F32", "F64", "I64", "I32", "U8"}  # what `save` is given
 # What a bitwise resume cannot do without.
 META = {"epoch": int, "config": dict, "source_hash": str, "started": str, "seconds": dict, "untrained": dict, "step_path": str}
 TENSORS = ("controller/lambdas", "controller/rho", "generator/training", "history/epoch", "optimizer/exp_avg")
@@ -26,15 +29,65 @@ class CheckpointError(InputError):
     """A checkpoint that is missing, damaged or not ours; the message is one line."""
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+class Header(NamedTuple):
+    """What a file says of itself, read before any tensor is."""
+
+    format: str
+    meta: Any
+    layout: dict[str, tuple[str, tuple[int, ...]]]  # of each tensor: its type, as safetensors calls it, and its shape
+
+
+def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], form: str = FORMAT) -> None:
     """Write tensors and JSON-able ``meta`` to ``path``: the file is whole or not there, whenever the process dies."""
-    header = {"format": FORMAT, "meta": json.dumps(meta)}
+    header = {"format": form, "meta": json.dumps(meta)}
     data = serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=header)
-    write_atomically(path, data)
+    write_atomically(path, _in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    # safetensors writes its metadata in the order of a hash table, another in every process; the same content is to give the same bytes.
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
+def read_header(path: str | Path) -> Header:
+    """What the file at ``path`` says of itself; its size, types and number of tensors are checked, and none is read.
+
+    Raises:
+        CheckpointError: missing, too large, not a safetensors file, or not written by this library.
+    """
+    path = Path(path)
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name too long
+        raise CheckpointError(f"{str(path)[:200]}: no such checkpoint")
+    if path.stat().st_size > MAX_BYTES:
+        raise CheckpointError(f"{path}: larger than {MAX_BYTES // 2**20} MiB, not a checkpoint of this library")
+    try:
+        with safe_open(path, framework="pt") as file:  # it maps the file and checks that offsets, shapes and types agree with its size
+            header = file.metadata() or {}
+            if header.get("format") not in (FORMAT, WEIGHTS_FORMAT):
+                raise CheckpointError(f"{path}: not a checkpoint of this library (expected format {FORMAT} or {WEIGHTS_FORMAT})")
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            layout = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            meta = json.loads(header["meta"])
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from None
+    odd = next((f"{name[:80]!r} is of type {dtype}" for name, (dtype, _) in layout.items() if dtype not in TYPES), None)
+    odd = f"it has {len(layout)} tensors" if len(layout) > MAX_TENSORS else odd
+    if odd:
+        raise CheckpointError(f"{path}: not a readable checkpoint: {odd}")
+    return Header(header["format"], meta, layout)
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return error if isinstance(error, CheckpointError) else CheckpointError(f"{path}: not a readable checkpoint: {one_line(error)[:200]}")
 
 
 def load(path: str | Path, complete: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``save`` wrote: (tensors on the CPU, meta).
+    """Read what ``save`` wrote of a run: (tensors on the CPU, meta). The header is checked before any tensor is read.
 
     Args:
         path: the file.
@@ -43,38 +96,35 @@ def load(path: str | Path, complete: bool = True) -> tuple[dict[str, Tensor], di
     Raises:
         CheckpointError: missing, too large, not a safetensors file, not written by this library, or incomplete.
     """
-    path = Path(path)
-    if not os.path.isfile(path):  # unlike Path.is_file, False for a name too long
-        raise CheckpointError(f"{str(path)[:200]}: no such checkpoint")
-    if path.stat().st_size > MAX_BYTES:
-        raise CheckpointError(f"{path}: larger than {MAX_BYTES // 2**20} MiB, not a checkpoint of this library")
+    path, header = Path(path), read_header(path)
+    if header.format != FORMAT:
+        raise CheckpointError(f"{path}: released weights, from which no run can go on (expected format {FORMAT})")
+    if complete:
+        _require_complete(path, header)
+    tensors = read_tensors(path, header)
+    if complete and tensors["history/epoch"][-1] != header.meta["epoch"] - 1:
+        raise CheckpointError(f"{path}: its history does not end at epoch {header.meta['epoch'] - 1}")
+    return tensors, header.meta
+
+
+def read_tensors(path: Path, header: Header) -> dict[str, Tensor]:
+    """The tensors that ``header`` lists, on the CPU."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise CheckpointError(f"{path}: not a checkpoint of this library (expected format {FORMAT})")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            meta = json.loads(header["meta"])
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from None
-    if complete:
-        _require_complete(path, tensors, meta)
-    return tensors, meta
+            return {name: file.get_tensor(name) for name in header.layout}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
 
 
-def _require_complete(path: Path, tensors: Mapping[str, Tensor], meta: Any) -> None:
-    if not isinstance(meta, dict):
+def _require_complete(path: Path, header: Header) -> None:
+    if not isinstance(header.meta, dict):
         raise CheckpointError(f"{path}: not a run's checkpoint (its description is no mapping)")
     for key, kind in META.items():
-        if not isinstance(meta.get(key), kind):
+        if not isinstance(header.meta.get(key), kind):
             raise CheckpointError(f"{path}: not a run's checkpoint ({key} is missing or no {kind.__name__})")
     for name in TENSORS:
-        if name not in tensors:
+        if name not in header.layout:
             raise CheckpointError(f"{path}: not a complete checkpoint of a run ({name} is missing)")
-    epochs = tensors["history/epoch"]
-    shapes = {tensor.shape for name, tensor in tensors.items() if name.startswith("history/")}
-    if len(shapes) > 1 or epochs.dim() != 1 or not len(epochs) or epochs[-1] != meta["epoch"] - 1:
-        raise CheckpointError(f"{path}: its history is incomplete or does not end at epoch {meta['epoch'] - 1}")
+    shapes = {shape for name, (_, shape) in header.layout.items() if name.startswith("history/")}
+    if len(shapes) > 1 or [len(shape) for shape in shapes] != [1] or shapes == {(0,)}:
+        raise CheckpointError(f"{path}: its history is incomplete")

@@ -6,12 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ternary_lib import __version__
 
 DESCRIPTION = "Ternary VAE v5.5: train the system, measure it, run the notebooks, build the book."
+EPILOG = "To begin with: ternary train --config configs/smoke.yaml. What a command takes: ternary COMMAND --help."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Names a fault in one line, as for all bad input."""
+    """Names a fault in one line, as for all bad input; its help has room for long options beside their words."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, max_help_position=30), **settings)
 
     def error(self, message: str) -> NoReturn:
         """The fault and where help is; exit status 2."""
@@ -44,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     from ternary_lib import book, notebooks
     from ternary_lib import experiment_commands as trials
 
-    parser = Parser(prog="ternary", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"ternary {__version__}")
+    parser = Parser(prog="ternary", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("-V", "--version", action="version", version=f"ternary {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary, configure, run in (
         ("train", "train one configuration, evaluating every epoch", _configure_train, _train),
@@ -83,6 +89,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="another seed than the configuration's")
     words = "override one number, e.g. schedules.tau_a.boost=0.4; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=words)
+    parser.add_argument("--tensorboard", metavar="DIR", help="write every number of the history there for TensorBoard, epoch by epoch")
     parser.add_argument("--quiet", action="store_true", help="no line of progress")
 
 
@@ -99,13 +106,22 @@ def _train(args: argparse.Namespace) -> int:
 
     args.run_dir = Path(args.run_dir) if args.run_dir else records.default_run_dir(config)
     try:
-        run = training.train(config, args.run_dir, resume=args.resume, progress=not args.quiet)
+        with _tensorboard(args.tensorboard) as log:
+            run = training.train(config, args.run_dir, args.resume, not args.quiet, log)
     except training.TrainingError as error:
         return _fail(error, 1)
     if args.quiet or not run.epochs_trained_now:  # else the line of progress has ended with it
         print(run.describe())
     print(f"Record: {args.run_dir / 'record.json'}")
     return 0
+
+
+def _tensorboard(folder: str | None) -> AbstractContextManager[Any]:
+    if folder is None:
+        return nullcontext()
+    from ternary_lib.tensorboard_log import TensorBoardLog
+
+    return closing(TensorBoardLog(folder))
 
 
 def override(text: str) -> tuple[str, Any]:
@@ -122,36 +138,29 @@ def override(text: str) -> tuple[str, Any]:
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="e.g. runs/…/last.safetensors")
+    words = "a run's checkpoint, e.g. runs/…/last.safetensors, or released weights by name or file, e.g. ternary_v5_5"
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help=words)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     check_environment()
-    row = _measure(Path(args.checkpoint))
+    row = _measure(args.checkpoint)
     print(json.dumps(row, indent=1) if args.json else _report(row))
     return 0
 
 
-def _measure(path: Path) -> dict[str, Any]:
+def _measure(source: str) -> dict[str, Any]:
     """The row of the checkpoint's last epoch, measured anew on the same random streams, so equal to what was recorded."""
     from dataclasses import asdict
 
-    from ternary_lib import checkpoint, journal
-    from ternary_lib.config import config_from_mapping
+    from ternary_lib import weights
     from ternary_lib.data import split_indices
     from ternary_lib.evaluation import evaluate_epoch
     from ternary_lib.machine import evaluation_threads, training_device, training_settings
-    from ternary_lib.model import TernaryVAE
 
-    tensors, meta = checkpoint.load(path)
-    config = config_from_mapping(meta["config"], origin=str(path))
-    model = TernaryVAE(config.model).to(training_device())
-    try:
-        journal.load_weights(model, tensors)
-        controls = journal.last_controls(journal.read_history(tensors))
-    except (KeyError, IndexError, TypeError) as error:
-        raise checkpoint.CheckpointError(f"{path}: holds no complete history ({error})") from None
+    model, config, controls = weights.load(source)
+    model.to(training_device())
     last = controls.epoch + 1 == config.schedules.total_epochs
     draws = config.evaluation.final_draws if last else None
     with training_settings(config):  # the threads of training: other numbers of them round differently

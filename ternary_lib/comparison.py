@@ -101,6 +101,7 @@ METRICS: dict[str, Metric] = {
     "efficiency": Metric("efficiency, last epoch", "1", _efficiency),
     "late_efficiency": Metric("efficiency, last thirty epochs", "1", _late_efficiency),
     "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test")),
+    "exact_validation": Metric("exact reconstruction alone, validation set", "fraction", _final("exact_validation")),
     "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed")),
     "rate": Metric("rate", "nats", _final("rate"), 0),
     "distortion": Metric("distortion", "nats", _final("distortion"), -1),

@@ -66,7 +66,8 @@ def configure_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("configs", nargs="+", metavar="FILE", help=words)
     parser.add_argument("--reference", metavar="VARIANT", help="with a sweep: what the others are compared with (default: its first)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="seeds that all are trained on (default: 0 1 2 3 4)")
-    parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="(default: late_efficiency coverage exact_test)")
+    words = "what is compared (default: late_efficiency coverage exact_test); METRICS in ternary_lib/comparison.py lists all"
+    parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help=words)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one number in every configuration")
     parser.add_argument("--output", metavar="DIR", help="where records are stored (default: runs/compare, or results/sweeps for a sweep)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from ternary_lib.machine import evaluation_threads, training_device
 from ternary_lib.model import TernaryVAE
 
 History = dict[str, list]
+Observer = Callable[[History], None]  # gets the whole history after each evaluated epoch, once it is saved
 
 
 @dataclass
@@ -102,10 +103,11 @@ def _first_difference(theirs: Config, ours: Config) -> str:
 class Journal:
     """The run's memory: evaluates each epoch's snapshot, appends it to the history and saves, in one background thread."""
 
-    def __init__(self, config: Config, run_dir: Path, step_path: str) -> None:
+    def __init__(self, config: Config, run_dir: Path, step_path: str, observe: Observer | None = None) -> None:
         self.config = config
         self.run_dir = run_dir
         self.step_path = step_path
+        self.observe = observe
         self.model = TernaryVAE(config.model).to(training_device())  # a copy of its own: training goes on meanwhile
         self.split = split_indices(config.data)
         self.history: History = {}
@@ -135,6 +137,8 @@ class Journal:
             self.history.setdefault(name, []).append(value)
         self.seconds["evaluate"] += time.monotonic() - began
         self._save(snapshot, controls.epoch, last)
+        if self.observe:
+            self.observe(self.history)
 
     def finish(self, epochs_now: int) -> Run:
         """Measure what needs many draws, write ``record.json`` and return the run."""

@@ -236,10 +236,11 @@ def _shown(path: Path) -> str:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``ternary notebook``."""
     parser.description = "Run one notebook through papermill; unknown or ill-typed parameters are refused before it starts."
+    parser.epilog = "Example: ternary notebook 03_training -p seed 7 -p overrides '{schedules.tau_a.boost: 0.3}'"
     parser.add_argument("name", metavar="NAME", nargs="?", help="03_training, training, 3 or a path; none: list notebooks and parameters")
-    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="one; VALUE is YAML")
-    parser.add_argument("-y", "--yaml", action="append", default=[], metavar="YAML", help="several, as a YAML mapping")
-    parser.add_argument("-f", "--file", action="append", default=[], metavar="FILE", help="several, from a file; -p wins over -y over -f")
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="set one; VALUE is YAML")
+    parser.add_argument("-y", "--yaml", action="append", default=[], metavar="YAML", help="set several, as a YAML mapping")
+    parser.add_argument("-f", "--file", action="append", default=[], metavar="FILE", help="set several, from a file; -p beats -y beats -f")
     parser.add_argument("--output", metavar="OUT", help="the executed copy (default: NAME-executed.ipynb in the current folder)")
 
 

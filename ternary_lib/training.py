@@ -17,7 +17,7 @@ from ternary_lib.data import split_indices
 from ternary_lib.evaluation import PATHWAYS, evaluate_epoch
 from ternary_lib.fast_path import fast_step
 from ternary_lib.hypergradient import LookAhead
-from ternary_lib.journal import Journal, Run, Saved, load_run, load_weights, open_run
+from ternary_lib.journal import Journal, Observer, Run, Saved, load_run, load_weights, open_run
 from ternary_lib.machine import threads, training_device, training_settings
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
@@ -32,7 +32,7 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line."""
 
 
-def train(config: Config, run_dir: str | Path, resume: bool = False, progress: bool = True) -> Run:
+def train(config: Config, run_dir: str | Path, resume: bool = False, progress: bool = True, observe: Observer | None = None) -> Run:
     """Train to the last epoch and leave checkpoints and ``record.json`` in ``run_dir``.
 
     Every epoch is evaluated, or every k-th (``evaluation.every``), and the last.
@@ -42,15 +42,25 @@ def train(config: Config, run_dir: str | Path, resume: bool = False, progress: b
         run_dir: created if missing.
         resume: continue from ``last.safetensors``, or return the run at once if it is finished; with nothing there, start.
         progress: show a line of progress.
+        observe: called with the history (a column a name) after each evaluated epoch, and of a run that was finished before.
 
     Raises:
         ConfigError: ``run_dir`` holds a run and ``resume`` is off, or a run of another configuration or code.
         TrainingError: the loss is no longer finite.
     """
-    return train_together([config], [run_dir], resume, progress)[0]
+    run = train_together([config], [run_dir], resume, progress, [observe])[0]
+    if observe and not run.epochs_trained_now:
+        observe(run.history)
+    return run
 
 
-def train_together(configs: Sequence[Config], run_dirs: Sequence[str | Path], resume: bool = False, progress: bool = True) -> list[Run]:
+def train_together(
+    configs: Sequence[Config],
+    run_dirs: Sequence[str | Path],
+    resume: bool = False,
+    progress: bool = True,
+    observers: Sequence[Observer | None] | None = None,
+) -> list[Run]:
     """``train`` for several seeds of one configuration, their parameters stacked: one step updates them all.
 
     Each seed keeps its own directory, records and random streams, so that it can also go on alone.
@@ -58,6 +68,7 @@ def train_together(configs: Sequence[Config], run_dirs: Sequence[str | Path], re
     _require_same_but_seed(configs)
     paths = [Path(run_dir) for run_dir in run_dirs]
     saved = [open_run(config, path, resume) for config, path in zip(configs, paths, strict=True)]
+    observers = observers or [None] * len(configs)
     total, runs = configs[0].schedules.total_epochs, {}
     stacks: dict[int, list[int]] = {}  # seeds that stand at the same epoch go on together
     for i, (path, state) in enumerate(zip(paths, saved, strict=True)):
@@ -67,19 +78,21 @@ def train_together(configs: Sequence[Config], run_dirs: Sequence[str | Path], re
         else:
             stacks.setdefault(epoch, []).append(i)
     for members in stacks.values():
-        parts = ([values[i] for i in members] for values in (configs, paths, saved))
+        parts = ([values[i] for i in members] for values in (configs, paths, saved, observers))
         runs |= zip(members, _train_stack(*parts, progress), strict=True)
     return [runs[i] for i in range(len(configs))]
 
 
-def _train_stack(configs: list[Config], run_dirs: list[Path], saved: list[Saved | None], progress: bool) -> list[Run]:
+def _train_stack(
+    configs: list[Config], run_dirs: list[Path], saved: list[Saved | None], observers: list[Observer | None], progress: bool
+) -> list[Run]:
     config, seeds = configs[0], len(configs)
     total = config.schedules.total_epochs
     with training_settings(config, seeds), ThreadPoolExecutor(1) as background:
         bar = Progress(total, progress)
         bar.note("preparing the training step (compiling it takes up to a minute, once)")
         trainer = Trainer(configs, saved[0] and saved[0].path)
-        journals = [Journal(*where, trainer.path) for where in zip(configs, run_dirs, strict=True)]
+        journals = [Journal(*where, trainer.path, observe) for *where, observe in zip(configs, run_dirs, observers, strict=True)]
         for i, (journal, state) in enumerate(zip(journals, saved, strict=True)):
             if state is None:
                 with threads(1):

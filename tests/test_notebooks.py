@@ -67,7 +67,11 @@ class TestForm:
     def test_papermill_sees_the_same_parameters(self, path):
         import papermill
 
-        assert list(papermill.inspect_notebook(str(path))) == list(notebooks.read_parameters(path))
+        seen = papermill.inspect_notebook(str(path))
+        assert list(seen) == list(notebooks.read_parameters(path))
+        for name, parameter in seen.items():  # what `papermill --help-notebook` prints
+            kind = type(notebooks.read_parameters(path)[name].default).__name__
+            assert parameter["inferred_type_name"].split("[")[0] == kind and len(parameter["help"]) > 8, name
 
     def test_papermill_takes_what_a_user_types(self, path, tmp_path, caplog):
         import papermill
