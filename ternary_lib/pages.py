@@ -15,6 +15,8 @@ from ternary_lib.config import ConfigError, config_from_mapping, config_hash, lo
 from ternary_lib.explorer_page import explorer_html
 from ternary_lib.ledger import load
 from ternary_lib.ledger_words import tally
+from ternary_lib.live import live_html
+from ternary_lib.weights import load_model
 
 BOOK_PACKAGES = (*PACKAGES, "jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "nbconvert")
 
