@@ -150,12 +150,16 @@ def closeness(points: Float[Tensor, "19683 d"], members: Bool[Tensor, "19683"], 
 
     ``permutations`` bounds the p-value from below; each is a fresh random set.
     """
-    points, n = points.double(), int(members.sum())
-    seen = mean_squared_distance(points[members])
-    drawn = np.array([mean_squared_distance(points[torch.randperm(len(points), generator=generator)[:n]]) for _ in range(permutations)])
+    centred, n = (points - points.mean(0)).double(), int(members.sum())
+    summands = torch.cat([centred, centred.square().sum(1, keepdim=True)], 1).numpy()  # a set's sums of these are all it takes
+    chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))  # numpy draws a small set without shuffling all
+    sets = (chance.choice(len(points), n, replace=False, shuffle=False) for _ in range(permutations))
+    sums = np.stack([summands[members.numpy()].sum(0), *(summands[index].sum(0) for index in sets)])
+    distances = 2 * (sums[:, -1] - (sums[:, :-1] ** 2).sum(1) / n) / (n - 1)  # as mean_squared_distance
+    seen, drawn = distances[0], distances[1:]
     tail = min((drawn <= seen).sum(), (drawn >= seen).sum())
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Closeness(n, seen, float(drawn.mean()), float(low), float(high), min(1.0, 2 * (1 + int(tail)) / (permutations + 1)))
+    return Closeness(n, float(seen), float(drawn.mean()), float(low), float(high), min(1.0, 2 * (1 + int(tail)) / (permutations + 1)))
 
 
 def mean_squared_distance(points: Float[Tensor, "n d"]) -> float:

@@ -29,16 +29,16 @@ def exact_under_noise(codes: Codes, scale: float, generator: Generator, repeats:
     return right / repeats
 
 
-def exact_on_lines(spacing: Float[Tensor, "9"], cut: Float[Tensor, "9"], scale: float) -> float:
+def exact_on_lines(spacing: Float[Tensor, "9"], cut: Float[Tensor, "9"], scale: float | Float[Tensor, "9"]) -> float:
     """The same where entry j's values lie at -m_j, 0, m_j on an axis of its own and the decoder cuts it at ±θ_j.
 
-    Π_j [⅔·Φ((m_j - θ_j)/s) + ⅓·(2Φ(θ_j/s) - 1)].
+    Π_j [⅔·Φ((m_j - θ_j)/s_j) + ⅓·(2Φ(θ_j/s_j) - 1)], s_j > 0 the noise on each axis, or one noise for all.
 
     >>> exact_on_lines(torch.full((9,), 1.0), torch.full((9,), 0.5), 1e-6)
     1.0
     """
-    normal = torch.special.ndtr
-    outer, middle = normal((spacing - cut).double() / scale), 2 * normal(cut.double() / scale) - 1
+    outer = torch.special.ndtr((spacing - cut).double() / scale)
+    middle = 2 * torch.special.ndtr(cut.double() / scale) - 1
     return float((2 / 3 * outer + 1 / 3 * middle).prod())
 
 

@@ -229,6 +229,9 @@ def test_permutation_test_finds_a_planted_cluster(scale, side):
     found = geometry.closeness(points, members, 199, generator())
     assert found.p == pytest.approx(2 / 200) and (found.ratio < 1) == (side == "closer")
     assert not found.low <= found.distance <= found.high and found.members == 60
+    assert found.distance == pytest.approx(geometry.mean_squared_distance(points[members].double()))
+    everything = geometry.mean_squared_distance(points.double())
+    assert found.chance == pytest.approx(everything, rel=0.05), "the mean over random sets is that of all points"
 
 
 def test_closeness_of_families_on_tables():
@@ -272,6 +275,9 @@ def test_noise_on_lines_against_the_closed_form(codes):
         got = resilience.exact_under_noise(codes, scale, generator())
         assert abs(got - theory) < 5 * math.sqrt(theory * (1 - theory) / NUM_OPERATIONS) + 1e-9, scale
     assert resilience.exact_under_noise(codes, 0.0, generator()) == 1
+    even, uneven = torch.full((9,), 0.3, dtype=torch.float64), torch.tensor([0.3] * 8 + [1e-3], dtype=torch.float64)
+    lines = torch.full((9,), SPACING), torch.full((9,), TERTILE)
+    assert resilience.exact_on_lines(*lines, uneven) ** (9 / 8) == pytest.approx(resilience.exact_on_lines(*lines, even)), "axis by axis"
 
 
 def test_corruption_changes_exactly_so_many_entries():
