@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; nothing heavy is imported before one runs."""
-    from ternary_lib import book, notebooks
+    from ternary_lib import book, latent_command, notebooks
     from ternary_lib import experiment_commands as trials
 
     parser = Parser(prog="ternary", description=DESCRIPTION, epilog=EPILOG)
@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, summary, configure, run in (
         ("train", "train one configuration, evaluating every epoch", _configure_train, _train),
         ("evaluate", "measure a checkpoint: reconstruction, rate and distortion, coverage", _configure_evaluate, _evaluate),
+        ("latent", "describe a checkpoint's latent space: axes, paths, neighbours, symmetry", latent_command.configure, latent_command.run),
         ("benchmark", "measure an epoch by part, the decoders, coverage and memory, over several trials", _configure_benchmark, _benchmark),
         ("sweep", "train every variant and seed of a sweep file that is not recorded yet", trials.configure_sweep, trials.run_sweep),
         ("compare", "compare configurations on the same seeds: paired differences", trials.configure_compare, trials.run_compare),

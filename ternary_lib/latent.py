@@ -1,0 +1,119 @@
+"""Latent space: the codes of all operations, which axis carries which trit, and the aggregated posterior against the prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from ternary_lib.coverage import Decoder
+from ternary_lib.dynamics import BATCHES, Mixture
+from ternary_lib.evaluation import decode, mutual_information
+from ternary_lib.losses import kl_divergence
+from ternary_lib.model import VALUES, TernaryVAE
+from ternary_lib.operations import all_operations, to_index
+
+OWN = {"rho": 0.0, "tau_a": 1.0, "tau_b": 1.0}  # a pathway's own posterior, unmixed and at the temperature that KL charges for
+
+
+class Codes(NamedTuple):
+    """The posteriors of all operations and the decoder that reads them; stands where a pathway stands."""
+
+    mu: Float[Tensor, "19683 latent"]
+    logvar: Float[Tensor, "19683 latent"]
+    decoder: Decoder
+
+    def encoder(self, x: Int[Tensor, "n 9"]) -> tuple[Float[Tensor, "n latent"], Float[Tensor, "n latent"]]:
+        """μ and log σ² of operations, looked up."""
+        i = to_index(x)
+        return self.mu[i], self.logvar[i]
+
+    def tables(self, z: Float[Tensor, "n latent"]) -> Int[Tensor, "n 9"]:
+        """The truth tables that codes are decoded to (argmax), trits."""
+        with torch.inference_mode():
+            return decode(self, z).argmax(-1) - 1  # type: ignore[arg-type]
+
+
+def codes_of(model: TernaryVAE, which: str, controls: Mapping[str, float] = OWN) -> Codes:
+    """A pathway's own codes, or, given an epoch's ``rho``, ``tau_a`` and ``tau_b``, the mixtures that its decoder reads in training."""
+    with torch.inference_mode():
+        mu, logvar = Mixture(model, which, controls).encoder(all_operations())
+    return Codes(mu, logvar, getattr(model, f"pathway_{which}").decoder)
+
+
+def explained(mu: Float[Tensor, "19683 latent"]) -> Float[Tensor, "latent 9"]:
+    """η²[d, j] = Var_v E[μ_d | f_j = v] / Var μ_d: the share of dimension d's variance over operations that entry j alone explains.
+
+    0 to 1. Entries of all operations are independent, so a row sums to at most 1; what is left belongs to combinations.
+    """
+    centred = (mu - mu.mean(0)).double()
+    chosen = torch.nn.functional.one_hot(all_operations() + 1, VALUES).double()  # [19683, 9, 3]
+    means = torch.einsum("nd,njv->djv", centred, chosen) * VALUES / len(mu)
+    return means.square().mean(-1) / centred.square().mean(0).clamp(min=1e-12).unsqueeze(1)
+
+
+def flips(codes: Codes, draws: int, generator: Generator) -> Float[Tensor, "latent 9"]:
+    """How often entry j of a decoded prior draw changes when dimension d alone is drawn anew; 2/3 for even shares on an axis of its own."""
+    latent = codes.mu.shape[1]
+    z, anew = (torch.randn(draws, latent, generator=generator) for _ in range(2))
+    before = codes.tables(z)
+    changed = []
+    for d in range(latent):
+        moved = z.clone()
+        moved[:, d] = anew[:, d]
+        changed.append((codes.tables(moved) != before).double().mean(0))
+    return torch.stack(changed)
+
+
+def traverse(codes: Codes, origin: Float[Tensor, "latent"], values: Float[Tensor, "steps"]) -> Int[Tensor, "latent steps 9"]:
+    """The tables decoded while each dimension in turn takes every value and the others stay at ``origin``."""
+    latent, steps = len(origin), len(values)
+    z = origin.repeat(latent, steps, 1)
+    z[torch.arange(latent), :, torch.arange(latent)] = values.expand(latent, steps).to(z.dtype)
+    return codes.tables(z.flatten(0, 1)).unflatten(0, (latent, steps))
+
+
+class Aggregate(NamedTuple):
+    """The aggregated posterior q(z) = mean of all q(z|x) against the prior; nats, vectors one entry a dimension.
+
+    rate = I(x; z) + KL(q(z)‖p(z)), and KL(q‖p) = Σ_d KL(Gaussian of q_d's moments‖N(0, 1)) + total correlation of the Gaussian
+    with q's covariance + KL(q‖that Gaussian): a Gaussian prior makes the split exact (Hoffman & Johnson 2016; Chen et al. 2018).
+    """
+
+    mean: Float[Tensor, "latent"]
+    variance: Float[Tensor, "latent"]
+    by_dimension: Float[Tensor, "latent"]
+    total_correlation: float
+    rate: float
+    information: float
+    error: float  # standard error of ``information``, a Monte Carlo estimate
+
+    @property
+    def mismatch(self) -> float:
+        """KL(q(z)‖p(z)), as uncertain as the information."""
+        return self.rate - self.information
+
+    @property
+    def shape(self) -> float:
+        """KL(q(z)‖the Gaussian of its moments), what is not Gaussian about q: never negative but for the estimate's error."""
+        return self.mismatch - float(self.by_dimension.sum()) - self.total_correlation
+
+
+def aggregate(codes: Codes, samples: int, generator: Generator) -> Aggregate:
+    """Moments, rate and information of q(z); ``samples`` draws are shared among a few independent estimates."""
+    mu, variance = codes.mu.double(), codes.logvar.double().exp()
+    mean, total = mu.mean(0), mu.var(0, correction=0) + variance.mean(0)
+    covariance = torch.cov(mu.T, correction=0) + variance.mean(0).diag()
+    scale = total.sqrt()
+    correlation = -0.5 * float(torch.logdet(covariance / scale / scale.unsqueeze(1)))
+    share = max(1, samples // BATCHES)
+    with torch.inference_mode():
+        found = [mutual_information(codes, share, generator) for _ in range(BATCHES)]  # type: ignore[arg-type]
+    rate = float(kl_divergence(mu, codes.logvar.double()))
+    by_dimension = 0.5 * (mean.square() + total - 1 - total.log())
+    return Aggregate(mean, total, by_dimension, correlation, rate, float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(BATCHES)))
