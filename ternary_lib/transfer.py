@@ -163,19 +163,50 @@ def lines_used(model: TernaryVAE, which: str, indices: Int[Tensor, "n"]) -> int:
     return int((mu.var(0) >= ACTIVE_VARIANCE).sum())
 
 
-def distance_to(indices: Int[Tensor, "n"]) -> Int[Tensor, "19683"]:
-    """How many entries each operation differs in from the nearest of ``indices``: 0 to 9.
+def neighbours(indices: Int[Tensor, "n"]) -> Int[Tensor, "19683 10"]:
+    """How many of ``indices`` differ from each operation in exactly d entries, d = 0 … 9.
 
-    >>> distance_to(torch.tensor([0]))[[0, 1, 3, 4]]  # index 4 ends in the digits 1, 1
-    tensor([0, 1, 1, 2])
+    >>> neighbours(torch.tensor([0, 1]))[4].tolist()  # index 4 ends in the digits 1, 1
+    [0, 1, 1, 0, 0, 0, 0, 0, 0, 0]
     """
     entries = nn.functional.one_hot(all_operations() + 1, VALUES).flatten(1).float()  # [19683, 27]
-    return POSITIONS - (entries @ entries[indices].T).amax(1).long()
+    away = POSITIONS - (entries @ entries[indices].T).long()  # [19683, n]
+    return torch.zeros(NUM_OPERATIONS, POSITIONS + 1, dtype=torch.long).scatter_add_(1, away, torch.ones_like(away))
 
 
 def fair_shares(found: Int[Tensor, "draws"]) -> Float[Tensor, "19683"]:
     """How often each operation was drawn, in units of an even generator's share, draws/19683."""
     return torch.bincount(found, minlength=NUM_OPERATIONS).double() * NUM_OPERATIONS / len(found)
+
+
+class Favour(NamedTuple):
+    """Mean draws of held-out members and of strangers that are matched to them, in fair shares; members that have a match."""
+
+    member: float
+    stranger: float
+    matched: int
+
+
+def favour(found: Int[Tensor, "draws"], members: Int[Tensor, "m"], shown: Int[Tensor, "n"], key: Int[Tensor, "19683 *k"]) -> Favour:
+    """Whether members that were not shown are drawn more often than *strangers*, operations outside the set, alike in ``key``.
+
+    A network without the rule draws what lies near its examples, members and strangers alike. ``key`` says what alike means;
+    members whose key no stranger shares are left out. NaN where none is left.
+    """
+    _, group = key.reshape(NUM_OPERATIONS, -1).unique(dim=0, return_inverse=True)
+    shares, inside, fresh = fair_shares(found), _mask(members), ~_mask(shown)
+    own, own_count = _by_group(shares, group, inside & fresh)
+    other, other_count = _by_group(shares, group, ~inside & fresh)
+    both = (own_count > 0) & (other_count > 0)
+    own, own_count, other, other_count = (part[both] for part in (own, own_count, other, other_count))
+    matched = own_count.sum()
+    return Favour(float(own.sum() / matched), float((other / other_count * own_count).sum() / matched), int(matched))
+
+
+def _by_group(values: Tensor, group: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    # sum of the chosen values, and how many there are, in each group
+    size = int(group.max()) + 1
+    return torch.bincount(group[chosen], values[chosen], size), torch.bincount(group[chosen], minlength=size)
 
 
 def _mask(indices: Tensor) -> Bool[Tensor, "19683"]:

@@ -135,13 +135,30 @@ def test_recall_of_an_even_generator():
     assert abs(precision(found, COMMUTATIVE) - 1 / 27) < 4 * math.sqrt(1 / 27 / 2187)
 
 
-def test_distance_counts_entries():
-    away = transfer.distance_to(torch.tensor([113, 0]))
-    x = all_operations()
+def test_neighbours_count_entries():
+    x, examples = all_operations(), torch.tensor([113, 0, 114])
+    near = transfer.neighbours(examples)
     for i in (0, 113, 114, 9841, 19_682):
-        assert int(away[i]) == min(int((x[i] != x[j]).sum()) for j in (0, 113)), i
-    assert away.bincount()[:2].tolist() == [2, 36], "nine entries, two other values, two operations"
-    assert int(transfer.distance_to(torch.tensor([0])).max()) == 9
+        by_hand = [int((x[i] != x[j]).sum()) for j in examples]
+        assert near[i].tolist() == [by_hand.count(d) for d in range(10)], i
+    assert near.sum(1).unique().tolist() == [3]
+    assert transfer.neighbours(torch.tensor([7])).sum(0).tolist() == [math.comb(9, d) * 2**d for d in range(10)]
+
+
+def test_favour_compares_like_with_like():
+    members, shown = torch.tensor([10, 11, 12, 13]), torch.tensor([10])
+    key = torch.full((NUM_OPERATIONS,), 9)
+    key[[10, 11, 12, 20, 21]] = torch.tensor([1, 1, 2, 1, 2])  # 11 has 20, and 12 has 21; 13 shares the rest's
+    key[13] = 5  # ... and now no stranger's
+    found = torch.tensor([10] * 50 + [11] * 6 + [12] * 2 + [13] * 9 + [20] * 3 + [21] * 5)
+    unit = NUM_OPERATIONS / len(found)
+    result = transfer.favour(found, members, shown, key)
+    assert result.matched == 2
+    assert result.member == pytest.approx(unit * (6 + 2) / 2) and result.stranger == pytest.approx(unit * (3 + 5) / 2)
+    key[21] = 1  # 12 has no match left; 11 has two, drawn 3 and 5 times
+    result = transfer.favour(found, members, shown, torch.stack([key, key], 1))
+    assert result.matched == 1 and result.member == pytest.approx(unit * 6) and result.stranger == pytest.approx(unit * 4)
+    assert transfer.favour(found, members, members, key).matched == 0 and math.isnan(transfer.favour(found, members, members, key).member)
 
 
 def test_rebuilt_and_lines_agree_with_the_records_measures(model):
