@@ -90,7 +90,7 @@ def card(name: str) -> str:
         epochs=epochs,
         config=config.name,
         epoch=controls.epoch,
-        figures=_table(("", "pathway A", "pathway B"), _figures(record, at, last)),
+        figures=_table(("what", "pathway A", "pathway B"), _figures(record, at, last)),
         coverage=_table(("coverage, % (efficiency)", "draws", "uniform", "pathway A", "pathway B"), _coverage(record, at)),
         limits="\n".join(f"- {line}" for line in _limits(record, at)),
     )
