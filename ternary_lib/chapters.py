@@ -21,7 +21,7 @@ from ternary_lib.records import read_json, write_json
 from ternary_lib.terminal import Relay
 
 # Modules that make pages, not results: a change there re-executes nothing.
-BUILD_MODULES = {"__main__", "book", "chapters", "cli", "downloads", "examples", "links", "notebooks", "pages", "terminal", "vendor"}
+BUILD_MODULES = {"__main__", "book", "chapters", "cli", "downloads", "examples", "links", "live", "notebooks", "pages", "terminal", "vendor"}
 PACKAGES = ("torch", "numpy", "matplotlib", "seaborn", "ipywidgets", "pydantic", "papermill", "nbclient", "ipykernel")
 
 
@@ -87,7 +87,7 @@ def content_key(layout: Layout, source: Path, parameters: dict[str, Any]) -> str
     cells = [(c.cell_type, c.source, sorted(c.metadata.get("tags", []))) for c in notebook.cells]
     digest = hashlib.sha256(json.dumps([cells, parameters, _versions()], sort_keys=True, default=str).encode())
     library = Path(__file__).parent
-    files = [p for p in library.iterdir() if p.is_file() and p.stem not in BUILD_MODULES]
+    files = [p for p in library.glob("*.py") if p.stem not in BUILD_MODULES]
     files += [p for folder in ("configs", "results") for p in (layout.root / folder).rglob("*") if p.is_file()]
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

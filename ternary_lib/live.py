@@ -105,31 +105,31 @@ PAGE = """\
 <p class="status" data-part="status" role="status">These tools need scripts, which this reader does not run.</p>
 <fieldset disabled><legend>One table</legend>
 <p>Click an entry, or type −, 0 or + on it.</p>
-<div class="row"><div>{cells}</div>
+<div class="line"><div>{cells}</div>
 <div class="one"><p><label>Index <input type="number" data-part="index" min="0" max="{last}" step="1"></label></p>
 <p><label>Name <select data-part="named">{options}</select></label></p>
 <p><button type="button" data-act="random">Any table</button></p>
 <p data-part="known" aria-live="polite"></p></div></div>
 <ul data-part="properties" aria-label="Properties"></ul>
 <p>Each pathway encodes it and decodes the mean of its code; below the value stands its probability.</p>
-<div class="row">{tables}</div>
+<div class="line">{tables}</div>
 <p>Its codes: mean and standard deviation by dimension, pathway A as circles, pathway B as squares.</p>
 <div data-part="codes"></div></fieldset>
 <fieldset disabled><legend>A walk from this table to another</legend>
-<div class="row"><label>To <select data-part="target-named" aria-label="Name of the other table">{options}</select></label>
+<div class="line"><label>To <select data-part="target-named" aria-label="Name of the other table">{options}</select></label>
 <label>index <input type="number" data-part="target" min="0" max="{last}" step="1" value="{target}"></label>
 <label>Way gone <input type="range" data-part="share" min="0" max="100" value="50"></label>
 <output data-part="share-words"></output></div>
 <p>The code is moved in a straight line from one mean to the other and decoded on the way.</p>
-<div class="row">{walks}</div></fieldset>
+<div class="line">{walks}</div></fieldset>
 <fieldset disabled><legend>Coverage as it grows</legend>
-<div class="row"><button type="button" data-draws="1000">1,000 draws</button><button type="button" data-draws="10000">10,000 draws</button>
+<div class="line"><button type="button" data-draws="1000">1,000 draws</button><button type="button" data-draws="10000">10,000 draws</button>
 <label>Seed <input type="number" data-part="seed" min="0" max="999999" step="1" value="0"></label>
 <button type="button" data-act="restart">Start again</button></div>
 <div data-part="coverage"></div>
 <p>After <output data-part="drawn"></output> argmax draws: <strong class="a">pathway A</strong> (solid)
 has made <output data-part="found-a"></output> different operations, <strong class="b">pathway B</strong> (dashed)
-<output data-part="found-b"></output>; a fair die with 19,683 faces (dotted) would show <output data-part="die"></output>.</p></fieldset>
+<output data-part="found-b"></output> of them; a fair die with 19,683 faces (dotted) would show <output data-part="die"></output>.</p></fieldset>
 <script type="application/json">{data}</script>
 </div>
 """
