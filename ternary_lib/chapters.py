@@ -21,7 +21,9 @@ from ternary_lib.records import read_json, write_json
 from ternary_lib.terminal import Relay
 
 # Modules that make pages, not results: a change there re-executes nothing.
-BUILD_MODULES = {"__main__", "book", "chapters", "cli", "downloads", "examples", "links", "live", "notebooks", "pages", "terminal", "vendor"}
+BUILD_MODULES = {
+    "__main__", "book", "chapters", "cli", "downloads", "examples", "links", "live", "notebooks", "pages", "terminal", "vendor",
+}  # fmt: skip
 PACKAGES = ("torch", "numpy", "matplotlib", "seaborn", "ipywidgets", "pydantic", "papermill", "nbclient", "ipykernel")
 
 

@@ -129,7 +129,8 @@ PAGE = """\
 <div data-part="coverage"></div>
 <p>After <output data-part="drawn"></output> argmax draws: <strong class="a">pathway A</strong> (solid)
 has made <output data-part="found-a"></output> different operations, <strong class="b">pathway B</strong> (dashed)
-<output data-part="found-b"></output> of them; a fair die with 19,683 faces (dotted) would show <output data-part="die"></output>.</p></fieldset>
+<output data-part="found-b"></output> of them; a fair die with 19,683 faces
+(dotted) would show <output data-part="die"></output>.</p></fieldset>
 <script type="application/json">{data}</script>
 </div>
 """
