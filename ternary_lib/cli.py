@@ -172,19 +172,13 @@ def _measure(source: str) -> dict[str, Any]:
 def _report(row: dict[str, Any]) -> str:
     from ternary_lib.coverage import MODES, efficiency, uniform_coverage
     from ternary_lib.operations import NUM_OPERATIONS
+    from ternary_lib.report import MEASURES
 
     lines = [f"epoch {row['epoch']}, phase {row['phase']}, ρ = {row['rho']:.3f}, validation loss {row['validation.total']:.4f}", ""]
-    lines += [f"{'':34}{'A':>10}{'B':>10}"]
-    for label, name, scale, form in (
-        ("exact reconstruction from μ, %", "exact_all", 100, "10.2f"),
-        ("  of the test set, %", "exact_test", 100, "10.2f"),
-        ("rate (KL), nats", "rate", 1, "10.3f"),
-        ("distortion (CE), nats", "distortion", 1, "10.3f"),
-        ("-ELBO, nats (limit 9.8875)", "neg_elbo", 1, "10.3f"),
-        ("active units of the latent", "active_units", 1, "10d"),
-    ):
+    lines += [f"{'':52}{'A':>10}{'B':>10}"]
+    for label, name, scale, form in MEASURES:
         if f"a.{name}" in row:
-            lines.append(f"{label:34}" + "".join(format(row[f"{p}.{name}"] * scale, form) for p in "ab"))
+            lines.append(f"{label:52}" + "".join(f"{row[f'{p}.{name}'] * scale:>10{form}}" for p in "ab"))
     budgets = sorted({int(key.rsplit(".", 1)[1]) for key in row if key.startswith("a.coverage.")})
     lines += ["", f"{'coverage, % (efficiency)':22}{'draws':>9}{'uniform':>10}{'A':>18}{'B':>18}"]
     for mode in MODES:

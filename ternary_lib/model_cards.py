@@ -15,6 +15,7 @@ from ternary_lib.coverage import MODES, efficiency, uniform_coverage
 from ternary_lib.files import write_atomically
 from ternary_lib.operations import NUM_OPERATIONS
 from ternary_lib.records import load_record
+from ternary_lib.report import MEASURES
 from ternary_lib.weights import RELEASED, Release
 
 WHAT = {
@@ -113,14 +114,7 @@ def _facts(item: Release, record: Mapping[str, Any], last: bool) -> list[Row]:
 
 def _figures(record: Mapping[str, Any], at: int, last: bool) -> list[Row]:
     history, rows = record["history"], []
-    for label, key, scale, form in (
-        ("exact reconstruction from μ, all operations, %", "exact_all", 100, ".2f"),
-        ("the same, test set alone, %", "exact_test", 100, ".2f"),
-        ("rate (KL), nats", "rate", 1, ".3f"),
-        ("distortion (CE), nats", "distortion", 1, ".3f"),
-        ("−ELBO at τ = 1, ρ = 0, nats (limit 9 ln 3 = 9.888)", "neg_elbo", 1, ".3f"),
-        ("active latent dimensions", "active_units", 1, ".0f"),
-    ):
+    for label, key, scale, form in MEASURES:
         rows.append((label, *(format(scale * history[f"{p}.{key}"][at], form) for p in "ab")))
     if last:
         for label, key, form in (

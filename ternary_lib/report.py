@@ -7,6 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# What is said of each pathway's reconstruction: words, the record's column, what it is multiplied by, its digits.
+MEASURES = (
+    ("exact reconstruction from μ, all operations, %", "exact_all", 100, ".2f"),
+    ("the same, test set alone, %", "exact_test", 100, ".2f"),
+    ("rate (KL), nats", "rate", 1, ".3f"),
+    ("distortion (CE), nats", "distortion", 1, ".3f"),
+    ("−ELBO at τ = 1, ρ = 0, nats (limit 9 ln 3 = 9.888)", "neg_elbo", 1, ".3f"),
+    ("active latent dimensions", "active_units", 1, ".0f"),
+)
+
 
 def display_html(page: str, plain: str) -> None:
     """Display one HTML output, with its words for readers that show no HTML."""
