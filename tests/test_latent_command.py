@@ -7,8 +7,8 @@ import pytest
 import torch
 from micro import micro_config
 
-from ternary_lib import checkpoint, latent_command
-from ternary_lib.cli import main
+from ternary_lib import checkpoint, latent_command, weights
+from ternary_lib.cli import build_parser, main
 from ternary_lib.training import train
 
 
@@ -46,10 +46,32 @@ def test_command_prints_one_page_of_one_pathway_mixed(last, capsys, monkeypatch)
     assert max(map(len, page.splitlines())) <= 140
 
 
+def test_a_released_name_is_taken_as_a_checkpoint_is(last, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(latent_command, "PERMUTATIONS", 19)
+    monkeypatch.setenv("TERNARY_RESULTS", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    weights.release(last, weights.RELEASED["ternary_v5_5"].path)
+    pages = []
+    for source in (str(last), "ternary_v5_5"):
+        assert main(["latent", "--checkpoint", source, "--draws", "100", "--pathway", "a", "--json"]) == 0
+        pages.append(json.loads(capsys.readouterr().out))
+        assert pages[-1].pop("checkpoint") == source
+    assert pages[0] == pages[1]
+
+
+def test_the_help_names_what_evaluate_takes():
+    parser = build_parser()
+    helped = {}
+    for name in ("evaluate", "latent"):
+        command = parser._subparsers._group_actions[0].choices[name]
+        (helped[name],) = (action.help for action in command._actions if action.dest == "checkpoint")
+    assert helped["latent"] == helped["evaluate"] and "ternary_v5_5" in helped["latent"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--checkpoint", "nowhere.safetensors"], "no such checkpoint"),
+        (["--checkpoint", "nowhere.safetensors"], "no such checkpoint, and no released weights of that name (known: ternary_v5_5,"),
         (["--checkpoint", "README.md"], "not a readable checkpoint"),
         (["--checkpoint", "README.md", "--draws", "0"], "--draws 0: expected a whole number from 100"),
         (["--checkpoint", "README.md", "--seed", "-1"], "--seed -1: expected a whole number from 0"),
@@ -81,4 +103,5 @@ def test_command_refuses_damaged_weights(last, tmp_path, capsys, fault):
     checkpoint.save(tmp_path / "damaged.safetensors", tensors, meta)
     assert main(["latent", "--checkpoint", str(tmp_path / "damaged.safetensors")]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and {"nan": "not finite", "shape": "do not fit", "history": "tau_a"}[fault] in err
+    words = {"nan": "not finite", "shape": "pathway_a.encoder.mu.bias: expected F32", "history": "tau_a"}[fault]
+    assert out == "" and err.count("\n") == 1 and words in err
