@@ -97,10 +97,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> int:
     from ternary_lib.config import load_config
 
-    overrides = dict(override(text) for text in args.set)
-    if args.seed is not None:
-        overrides["seed"] = args.seed
-    config = load_config(args.config, overrides)
+    config = load_config(args.config, dict(override(text) for text in args.set), args.seed)
     check_environment()
 
     from ternary_lib import records, training
@@ -203,7 +200,7 @@ def _benchmark(args: argparse.Namespace) -> int:
 
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
-    config = load_config(args.config, {} if args.seed is None else {"seed": args.seed})
+    config = load_config(args.config, seed=args.seed)
     if args.output is None:
         output = PROJECT_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json"
         output.parent.mkdir(exist_ok=True)

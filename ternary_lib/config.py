@@ -42,16 +42,18 @@ __all__ = [
     "dump_config",
     "load_config",
     "parse_yaml",
+    "read_overrides",
 ]
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
-def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a YAML configuration, apply dotted overrides, validate.
+def load_config(path: str | Path, overrides: Mapping[str, Any] | str | None = None, seed: int | None = None) -> Config:
+    """Read a YAML configuration, apply dotted overrides and a seed, validate.
 
     A relative path is looked for under the current folder, then under the project's root. A file may
-    start from another with ``extends: other.yaml`` (relative to itself).
+    start from another with ``extends: other.yaml`` (relative to itself). Overrides are a mapping, or its
+    text as ``papermill -p overrides`` hands it over; ``seed`` beats theirs.
 
     Raises:
         ConfigError: one line naming the file, the key and what was expected.
@@ -62,9 +64,31 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """
     found = find_config(path)
     data = _read_with_bases(found, seen=())
-    for dotted, value in (overrides or {}).items():
+    chosen = {} if seed is None else {"seed": seed}
+    for dotted, value in (read_overrides(overrides) | chosen).items():
         _set_dotted(data, dotted, value)
     return config_from_mapping(data, origin=str(path))
+
+
+def read_overrides(overrides: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """Overrides as a mapping of dotted keys; text is read as YAML, of which JSON is a part.
+
+    Raises:
+        ConfigError: the text is no mapping; one line with an example of one.
+
+    Example:
+        >>> read_overrides('{"schedules.tau_a.amplitude": 0.2}') == read_overrides("{schedules.tau_a.amplitude: 0.2}")
+        True
+    """
+    found, example = overrides, "expected a mapping such as '{schedules.tau_a.amplitude: 0.2}'"
+    if isinstance(overrides, str):
+        try:
+            found = parse_yaml(overrides)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"overrides {overrides[:80]!r}: {example}: {one_line(error)}") from None
+    if not isinstance(found, Mapping | None):
+        raise ConfigError(f"overrides {str(overrides)[:80]!r}: {example}")
+    return dict(found or {})
 
 
 def config_from_mapping(data: Mapping[str, Any], origin: str = "configuration") -> Config:

@@ -129,9 +129,8 @@ def _check_config(path: Path, merged: Mapping[str, Any], given: Mapping[str, Any
     from ternary_lib.config import load_config
 
     if "config" in merged and given.keys() & {"config", "overrides", "seed"}:
-        seed = {"seed": merged["seed"]} if "seed" in merged else {}
         try:
-            load_config(merged["config"], {**merged.get("overrides", {}), **seed})
+            load_config(merged["config"], merged.get("overrides"), merged.get("seed"))
         except ConfigError as error:
             raise ConfigError(f"{path.stem}: {error}") from None
 

@@ -42,8 +42,7 @@ def find_record(layout: Layout, size: str) -> dict[str, Any]:
     parameters = size_parameters(layout, size, "03_training")
     if "config" not in parameters:
         return {}
-    overrides = parameters.get("overrides", {}) | ({"seed": parameters["seed"]} if "seed" in parameters else {})
-    config = load_config(parameters["config"], overrides)
+    config = load_config(parameters["config"], parameters.get("overrides"), parameters.get("seed"))
     folder = Path(parameters.get("run_dir") or records.default_run_dir(config))
     kept = layout.store(size) / "record.json"  # outlives runs/, as the executed chapters do
     if (folder / "record.json").is_file():

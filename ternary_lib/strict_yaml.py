@@ -15,6 +15,10 @@ MAX_FILE_BYTES = 1_000_000  # a configuration is a few kB; anything larger is a 
 class InputError(ValueError):
     """Something given from outside cannot be used; the message is one line naming the fault and the fix."""
 
+    def _render_traceback_(self) -> list[str]:
+        # What a notebook shows of it: the line, without the calls that led to it.
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(InputError):
     """A configuration that cannot be used; the message is one line naming the key and what was expected."""

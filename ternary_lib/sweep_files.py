@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from ternary_lib.config import Config, ConfigError, config_hash, describe_fault, find_config, load_config
+from ternary_lib.config import Config, ConfigError, config_hash, describe_fault, find_config, load_config, read_overrides
 from ternary_lib.sections import Section, Seed
 from ternary_lib.strict_yaml import nearest, read_yaml
 
@@ -79,14 +79,15 @@ def load_sweep(path: str | Path) -> list[Task]:
 
 
 def of_configs(
-    paths: Sequence[str | Path], seeds: Sequence[int], overrides: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    paths: Sequence[str | Path], seeds: Sequence[int], overrides: Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | None = None
 ) -> list[Task]:
     """A sweep of several configuration files, each on every seed.
 
-    ``overrides`` are for all of them or, as a list, one mapping for each; the same file with the same overrides counts once. A name
-    that is taken is made another by the configuration's hash, so that it is the same in every comparison.
+    ``overrides`` are for all of them or, as a list, one mapping (or its text) for each; the same file with the same overrides
+    counts once. A name that is taken is made another by the configuration's hash, so that it is the same in every comparison.
     """
-    each = [overrides or {}] * len(paths) if overrides is None or isinstance(overrides, Mapping) else list(overrides)
+    shared = overrides is None or isinstance(overrides, Mapping)
+    each = [read_overrides(one) for one in ([overrides] * len(paths) if shared else overrides)]
     if len(each) != len(paths):
         raise ConfigError(f"{len(each)} mappings of overrides for {len(paths)} configurations")
     tasks: list[Task] = []

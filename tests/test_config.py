@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, config_hash, dump_config, load_config, parse_yaml
 
+SMOKE = "configs/smoke.yaml"
 SHIPPED = sorted(path.name for path in (PROJECT_ROOT / "configs").glob("*.yaml"))
 
 
@@ -31,6 +32,27 @@ def refusal(path, overrides=None):
     assert message.strip() and "\n" not in message
     assert len(message) < 600
     return message
+
+
+# --- overrides as text, as papermill hands them over --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"schedules.tau_a.amplitude": 0.2}', "{schedules.tau_a.amplitude: 0.2}", "{schedules: {tau_a: {amplitude: 0.2}}}"],
+)
+def test_overrides_may_be_text(text):
+    assert load_config(SMOKE, text) == load_config(SMOKE, {"schedules.tau_a.amplitude": 0.2}) != load_config(SMOKE)
+
+
+def test_no_overrides_and_a_seed_that_beats_theirs():
+    assert load_config(SMOKE, "") == load_config(SMOKE, "{}") == load_config(SMOKE) != load_config(SMOKE, seed=7)
+    assert load_config(SMOKE, {"seed": 1}, 7).seed == 7 and load_config(SMOKE, {"seed": 1}).seed == 1
+
+
+@pytest.mark.parametrize("text", ["seed", "[1]", "3", "{seed: ", "{a: 1, a: 2}", "*x", "\0", "[" * 5000])
+def test_text_that_is_no_mapping_is_refused_with_an_example(text):
+    assert "expected a mapping such as '{schedules.tau_a.amplitude: 0.2}'" in refusal(SMOKE, text)
 
 
 # --- what ships --------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ def test_one_mapping_is_for_all():
 
 
 def test_a_configuration_against_its_changed_self():
-    same, changed = sweeps.of_configs([SMOKE, SMOKE], [0], [{}, OFF])
+    same, changed = tasks = sweeps.of_configs([SMOKE, SMOKE], [0], [{}, OFF])
+    assert tasks == sweeps.of_configs([SMOKE, SMOKE], [0], ["{}", "{statenet.signal: none}"])
     assert same.variant == "smoke" and changed.variant.startswith("smoke-") and len(changed.variant) == len("smoke-") + 6
     assert (same.config.statenet.signal, changed.config.statenet.signal) == ("loss", "none")
     assert same.run != changed.run
