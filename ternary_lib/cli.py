@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ternary_lib import __version__
 
 DESCRIPTION = "Ternary VAE v5.5: train the system, measure it, run the notebooks, build the book."
-EPILOG = "To begin with: ternary train --config configs/smoke.yaml. What a command takes: ternary COMMAND --help."
+EPILOG = "To begin with: ternary train --config configs/smoke.yaml --resume. What a command takes: ternary COMMAND --help."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -109,7 +109,8 @@ class Claim(Section):
             read = names_read(self.rule) if self.rule else set()
             seeds = [(m.value.n if m.value else 0, needed(m)) for m in self.measured if m.name in read and m.records]
             have, want = min(seeds, key=lambda pair: pair[0] / pair[1])
-            return f"The runs that decide this are still being made ({have} of {want} seeds); the verdict then follows from the rule."
+            waiting = f"The runs that decide this are not all recorded in this checkout ({have} of {want} seeds)"
+            return f"{waiting}; with them the verdict follows from the rule."
         text = self.reason if isinstance(self.reason, str) else self.reason.get(self.verdict, "")
         return text.format_map({m.name: _numbers(m.value) for m in self.measured if m.value})
 

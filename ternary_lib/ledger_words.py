@@ -134,7 +134,7 @@ def tally(claims: Sequence[Claim]) -> str:
     """How many claims came to what, as a sentence."""
     found = Counter(claim.verdict for claim in claims)
     held = f"{found['confirmed']} hold as they stand, {found['partly']} hold in part and {found['refuted']} do not hold"
-    waiting = f" {found['pending']} wait for runs that are still being made." if found["pending"] else ""
+    waiting = f" {found['pending']} wait for runs that are not recorded in this checkout." if found["pending"] else ""
     return f"Of {len(claims)} statements, {held}; {found['not testable']} cannot be decided by anything that was measured here.{waiting}"
 
 

@@ -50,8 +50,8 @@ Every number is in `configs/{config}.yaml` and in the file's own metadata.
 
 ## Figures of epoch {epoch}
 
-One run of one seed, so no interval is given; the chapter on versions compares seeds. Coverage counts operations among draws from the prior;
-efficiency is 1 for a uniform generator.
+One run of one seed, so no interval is given; the chapter on versions compares seeds, as far as their runs are recorded. Coverage counts
+operations among draws from the prior; efficiency is 1 for a uniform generator.
 
 {figures}
 {coverage}

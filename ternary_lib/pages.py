@@ -29,7 +29,7 @@ def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
     record = find_record(layout, size)
     run = {key: value for key, value in record.items() if key != "history"}
     values = {"build": build_record(size, chapters), "headline": headline(record), "run": run}
-    values |= {"claims": tally(load()), "guide": tuning_example()}
+    values |= {"claims": tally(load()), "guide": tuning_example(), "sweeps": recorded_runs(layout.root / "configs" / "sweeps")}
     write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
     write_if_changed(layout.generated / "explorer.html", explorer_html(record) if record else "")
@@ -134,6 +134,14 @@ def tuning_example() -> dict[str, Any]:
         "second_score": chosen_by[second],
         "reported": scores("exact_test", range(5))[best],
     }
+
+
+def recorded_runs(folder: Path) -> dict[str, dict[str, int]]:
+    """Of every sweep file in a folder, how many runs it asks for and how many of them are recorded in this checkout."""
+    from ternary_lib.sweeps import load_sweep, recorded
+
+    sweeps = {path.stem: load_sweep(path) for path in sorted(folder.glob("*.yaml"))}
+    return {name: {"runs": len(tasks), "recorded": len(recorded(tasks))} for name, tasks in sweeps.items()}
 
 
 def headline_figure(record: Mapping[str, Any]) -> str:

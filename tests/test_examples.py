@@ -3,13 +3,16 @@
 import doctest
 import re
 import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 from micro import ROOT, micro_config
 
-from ternary_lib import examples
+from ternary_lib import cli, examples, pages
 from ternary_lib.chapters import Layout
 from ternary_lib.cli import build_parser
+from ternary_lib.notebooks import list_notebooks
 from ternary_lib.training import train
 
 SCRIPTS = sorted((ROOT / "book" / "examples").glob("*.py"))
@@ -131,6 +134,31 @@ def test_a_command_that_is_shown_exists(words):
 def test_the_commands_of_the_guides_are_the_ones_that_the_build_runs():
     shown = {line.strip() for page in PAGES for block in fences(page, "sh") for line in block.splitlines()}
     assert {command for command in examples.COMMANDS.values() if command.startswith("ternary")} <= shown
+
+
+@pytest.mark.parametrize("path", [*PAGES, Path(cli.__file__)], ids=lambda path: path.name)
+def test_the_run_that_notebooks_make_is_shown_to_be_trained_with_resume(path):
+    """Without it the command ends with status 2 once that run exists, as it does after the first notebook."""
+    shown = re.findall(r"ternary train --config configs/smoke\.yaml[^\n.]*", path.read_text(encoding="utf-8"))
+    assert [command for command in shown if not re.search("--resume|--set|--seed|--run-dir", command)] == []
+
+
+def test_how_made_names_every_chapter_that_loads_the_run():
+    text = (ROOT / "book" / "how_made.md").read_text(encoding="utf-8").split("**Trained or loaded.**")[1].split("- **")[0]
+    loads = {path.stem for path in list_notebooks() if "train(cfg, run_dir or default_run_dir(cfg)" in path.read_text(encoding="utf-8")}
+    assert set(re.findall(r"notebooks/(\w+)`", text)) == loads and len(loads) > 5
+
+
+def test_the_guides_say_what_is_recorded_and_no_more(tmp_path, monkeypatch):
+    records = sorted((ROOT / "results" / "sweeps" / "guide").glob("*.json"))
+    (tmp_path / "sweeps" / "guide").mkdir(parents=True)
+    shutil.copy(records[0], tmp_path / "sweeps" / "guide")
+    monkeypatch.setenv("TERNARY_RESULTS", str(tmp_path))
+    found = pages.recorded_runs(ROOT / "configs" / "sweeps")
+    assert {name: one["recorded"] for name, one in found.items() if one["recorded"]} == {"guide": 1}
+    assert found["guide"]["runs"] == len(records)
+    named = re.findall(r"\{value\}`sweeps\.([\w.]+)`", (ROOT / "book" / "guide_tuning.md").read_text(encoding="utf-8"))
+    assert named and all(found[name][key] >= 0 for name, key in (one.split(".") for one in named))
 
 
 def test_the_guide_explains_every_column_of_the_history(tmp_path):

@@ -217,7 +217,7 @@ def test_a_value_is_given_while_seeds_are_missing_but_no_verdict(store):
     assert (claim.measured[0].value.n, claim.measured[0].value.mean) == (2, 400)
     assert claim.verdict == "pending"
     assert ledger_check.check([claim], store) == []
-    assert "still being made (2 of 5 seeds)" in claim.said()
+    assert "not all recorded in this checkout (2 of 5 seeds)" in claim.said()
 
 
 def test_a_verdict_waits_for_all_the_seeds_that_the_sweep_asks_for():
