@@ -10,10 +10,10 @@ from __future__ import annotations
 import html
 import itertools
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from ternary_lib.colours import COLOURS, INK, LINES, PALETTE, PHASE_NAMES
-from ternary_lib.report import colophon, display_html, say, table
+from ternary_lib.report import colophon, display_html, say, signed, table
 from ternary_lib.svg import data_uri, standalone, to_csv, to_svg
 
 __all__ = [
@@ -22,11 +22,13 @@ __all__ = [
     "LINES",
     "PALETTE",
     "PHASE_NAMES",
+    "Picture",
     "colophon",
     "phase_spans",
     "say",
     "shade_phases",
     "show",
+    "signed",
     "style",
     "table",
 ]
@@ -35,6 +37,14 @@ SMALLEST_TEXT = (
     9.0  # CSS pixels: a figure wider than the page scrolls sideways rather than shrink its letters below this
 )
 FONT_SIZE = 11.0  # points; 5.2 inches is the widest figure that fits a 390-pixel phone without scrolling
+
+
+class Picture(NamedTuple):
+    """A figure with its words and numbers, as drawn by a function: ``show(name=…, caption=…, **picture._asdict())``."""
+
+    fig: Any
+    alt: str  # built from the numbers drawn, so that it is true of every run
+    data: Any
 
 
 def style() -> None:

@@ -225,7 +225,7 @@ def _relabellings(codes: Codes, split: Split) -> dict[str, float]:
 
     means, fits = codes.mu[:, _active(codes)], {True: [], False: []}
     for g, image in list(zip(relabelling.GROUP, relabelling.images(), strict=True))[1:]:  # the identity is no test
-        fits[g.linear].append(relabelling.fit_relabelling(means, image, split.train, split.test).explained)
+        fits[g.linear].append(relabelling.fit_relabelling(means, image, split.train, split.test))
     return {"linear": _mean(fits[True]), "others": _mean(fits[False])}
 
 

@@ -124,11 +124,6 @@ def arithmetic(codes: Codes, triples: int, generator: Generator) -> Arithmetic:
         other, clipped))  # fmt: skip
 
 
-def one_hot_tables() -> Float[Tensor, "19683 27"]:
-    """Every table as 27 numbers 0 or √½: squared distances between them are Hamming distances."""
-    return torch.nn.functional.one_hot(all_operations() + 1, VALUES).flatten(1).double() * math.sqrt(0.5)
-
-
 class Closeness(NamedTuple):
     """Mean squared distance between the members of a family, beside random sets of as many operations."""
 

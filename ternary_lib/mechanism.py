@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 from torch import Generator, Tensor
 
-from ternary_lib import checkpoint
+from ternary_lib import checkpoint, latent
 from ternary_lib.coverage import draw_indices
 from ternary_lib.dynamics import OTHER, Mixture
 from ternary_lib.journal import Run, load_weights
@@ -222,15 +222,11 @@ class Axes(NamedTuple):
 
 
 def axes(means: Float[Tensor, "19683 latent"]) -> Axes:
-    """Read the lines off the means of a code."""
-    classes = torch.nn.functional.one_hot(all_operations().to(means.device) + 1, VALUES).to(means.dtype)  # [19683, 9, 3]
-    centred = means - means.mean(0)
-    groups = torch.einsum("nd,njv->jdv", centred, classes) * VALUES / len(means)  # [9, latent, 3]: mean code of each value
-    between = groups.square().mean(-1)  # [9, latent]
-    axis = between.argmax(1)
-    entry = torch.arange(POSITIONS, device=means.device)
+    """Read the lines off the means of a code: an entry's axis is the dimension in which its three values lie furthest apart."""
+    groups = latent.value_means(means)  # [9, latent, 3]
+    axis, entry = groups.square().mean(-1).argmax(1), torch.arange(POSITIONS, device=means.device)
     spacing = (groups[entry, axis, 2] - groups[entry, axis, 0]).abs() / 2
-    return Axes(axis, between[entry, axis] / centred.square().mean(0)[axis].clamp(min=1e-12), spacing)
+    return Axes(axis, latent.explained(means)[axis, entry], spacing)
 
 
 def measured(model: TernaryVAE, which: str, controls: Mapping[str, float] | None = None) -> tuple[Axes, Code]:

@@ -30,10 +30,6 @@ class Relabelling(NamedTuple):
         square = pi[ops.unflatten(-1, (3, 3)) + 1][..., back, :][..., back]
         return (square.mT if self.swap else square).flatten(-2)
 
-    def after(self, first: Relabelling) -> Relabelling:
-        """The relabelling that does ``first`` and then this one."""
-        return Relabelling(tuple(self.values[v + 1] for v in first.values), self.swap != first.swap)  # type: ignore[arg-type]
-
     @property
     def linear(self) -> bool:
         """Whether v ↦ π(v) is linear on {-1, 0, +1}: π leaves every value or turns its sign. Four of the twelve."""
@@ -65,26 +61,21 @@ def orbits() -> Int[Tensor, "19683"]:
     return images().amin(0)
 
 
-class LinearMap(NamedTuple):
-    """How well one affine map carries codes to the codes of the relabelled operations, on operations that it was not fitted to."""
-
-    explained: float  # R² over all dimensions: 1 - Σ‖error‖² / Σ‖code - mean‖²
-    predicted: Float[Tensor, "n latent"]  # where the map puts the codes of the test operations
-
-
 def fit_relabelling(
     mu: Float[Tensor, "19683 latent"], image: Int[Tensor, "19683"], train: Int[Tensor, "n_train"], test: Int[Tensor, "n"]
-) -> LinearMap:
-    """Least squares from μ(f) to μ(g·f) over the training operations, scored on the test operations; NaN where μ has no dimension."""
+) -> float:
+    """R² of the affine map that carries μ(f) to μ(g·f) best over the training operations, on the test operations, which it has not seen.
+
+    1 - Σ‖error‖² / Σ‖code - mean‖², over all dimensions; NaN where μ has no dimension.
+    """
     if mu.shape[1] == 0:
-        return LinearMap(math.nan, mu[test])
+        return math.nan
     source = torch.cat([mu, torch.ones(len(mu), 1, dtype=mu.dtype)], 1).double()
     target = mu[image].double()
     weights = torch.linalg.lstsq(source[train], target[train], driver="gelsd").solution  # gelsd: dead dimensions may be collinear
-    predicted = source[test] @ weights
     wanted = target[test]
-    error, spread = (predicted - wanted).square().sum(), (wanted - wanted.mean(0)).square().sum()
-    return LinearMap(float(1 - error / spread), predicted.to(mu.dtype))
+    error, spread = (source[test] @ weights - wanted).square().sum(), (wanted - wanted.mean(0)).square().sum()
+    return float(1 - error / spread)
 
 
 def mass_agreement(counts: Int[Tensor, "19683"], image: Int[Tensor, "19683"]) -> float:

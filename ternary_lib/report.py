@@ -32,6 +32,15 @@ def say(text: str, **values: Any) -> None:
     display(Markdown(text.format(**values)))
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, the minus as long as the plus.
+
+    >>> signed(-0.5), signed(0.25, 1)
+    ('−0.50', '+0.2')
+    """
+    return f"{float(value):+.{digits}f}".replace("-", "−")
+
+
 class Html(str):
     """Text that is HTML already: a table shows it unescaped."""
 

@@ -10,23 +10,18 @@ from torch import Generator, Tensor
 
 from ternary_lib.evaluation import decode
 from ternary_lib.latent import Codes
-from ternary_lib.model import VALUES, sample_latent
+from ternary_lib.model import VALUES
 from ternary_lib.operations import POSITIONS, all_operations
 
 
-def noisy_codes(codes: Codes, scale: float, generator: Generator, posterior: bool = False) -> Float[Tensor, "19683 latent"]:
-    """μ with noise of one scale in every dimension, or with ``scale`` times the posterior's own."""
-    if posterior:
-        return sample_latent(codes.mu, codes.logvar, scale, generator)
+def noisy_codes(codes: Codes, scale: float, generator: Generator) -> Float[Tensor, "19683 latent"]:
+    """μ + scale·ε, ε ~ N(0, I): noise in units of the prior's standard deviation."""
     return codes.mu + scale * torch.randn(codes.mu.shape, generator=generator)
 
 
-def exact_under_noise(codes: Codes, scale: float, generator: Generator, repeats: int = 1) -> float:
-    """Share of operations rebuilt exactly from μ + scale·ε, ε ~ N(0, I), scale in units of the prior's standard deviation."""
-    x, right = all_operations(), 0.0
-    for _ in range(repeats):
-        right += float((codes.tables(codes.mu + scale * torch.randn(codes.mu.shape, generator=generator)) == x).all(-1).double().mean())
-    return right / repeats
+def exact_under_noise(codes: Codes, scale: float, generator: Generator) -> float:
+    """Share of operations rebuilt exactly from noisy codes."""
+    return float((codes.tables(noisy_codes(codes, scale, generator)) == all_operations()).all(-1).double().mean())
 
 
 def exact_on_lines(spacing: Float[Tensor, "9"], cut: Float[Tensor, "9"], scale: float | Float[Tensor, "9"]) -> float:
@@ -88,7 +83,7 @@ def combine(logits: tuple[Float[Tensor, "n 9 3"], Float[Tensor, "n 9 3"]]) -> di
     }
 
 
-def ensemble(pair: tuple[Codes, Codes], scale: float, generator: Generator, posterior: bool = False) -> dict[str, float]:
+def ensemble(pair: tuple[Codes, Codes], scale: float, generator: Generator) -> dict[str, float]:
     """Share of operations rebuilt exactly from two noisy codes: by each decoder alone, by both together, and by the better of the two.
 
     ``best_of_two`` counts an operation where either is right. **It uses the answer**: no rule can have it, and none that picks one
@@ -96,7 +91,7 @@ def ensemble(pair: tuple[Codes, Codes], scale: float, generator: Generator, post
     """
     x = all_operations()
     with torch.inference_mode():
-        logits = tuple(decode(codes, noisy_codes(codes, scale, generator, posterior)) for codes in pair)  # type: ignore[arg-type]
+        logits = tuple(decode(codes, noisy_codes(codes, scale, generator)) for codes in pair)  # type: ignore[arg-type]
     alone = [(part.argmax(-1) - 1 == x).all(-1) for part in logits]
     right = {"first": alone[0], "second": alone[1]}
     right |= {rule: (tables == x).all(-1) for rule, tables in combine(logits).items()}  # type: ignore[arg-type]

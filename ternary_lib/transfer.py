@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from ternary_lib.config import InputError, LossConfig
-from ternary_lib.coverage import draw_indices, seen
+from ternary_lib.coverage import draw_indices, seen, tertile_decoder
 from ternary_lib.evaluation import ACTIVE_VARIANCE, decode, encode
 from ternary_lib.losses import LossBreakdown, total_loss
 from ternary_lib.model import VALUES, Pathway, TernaryVAE
@@ -20,6 +21,7 @@ from ternary_lib.randomness import stream
 
 PARTS = ("all", "encoder", "decoder")
 WEIGHT_DECAY = 1e-4  # as in training
+PAIRS = ((1, 3), (2, 6), (5, 7))  # positions of f(x, y) and f(y, x)
 TERMS = ("loss_a", "ce_a", "kl_a", "loss_b", "ce_b", "kl_b")
 
 
@@ -139,6 +141,39 @@ def recall(found: Int[Tensor, "draws"], members: Int[Tensor, "m"]) -> float:
     return float(seen(found)[members].double().mean())
 
 
+def recalls(found: Int[Tensor, "draws"], members: Int[Tensor, "m"], budget: int) -> list[float]:
+    """Recall of every whole block of ``budget`` draws by itself."""
+    return [recall(block, members) for block in found.split(budget) if len(block) == budget]
+
+
+def draws_until(found: Int[Tensor, "draws"], members: Int[Tensor, "m"], part: float = 0.9) -> float:
+    """Draws until so much of a set has been seen; infinite where they do not reach it.
+
+    >>> draws_until(torch.tensor([5, 5, 7, 9]), torch.tensor([5, 7])), draws_until(torch.tensor([5, 5]), torch.tensor([5, 7]))
+    (3, inf)
+    """
+    first = torch.full((NUM_OPERATIONS,), math.inf, dtype=torch.double)
+    first = first.scatter_reduce(0, found, torch.arange(1, len(found) + 1, dtype=torch.double), "amin")
+    when = float(first[members].sort().values[math.ceil(part * len(members)) - 1])
+    return int(when) if math.isfinite(when) else when
+
+
+def mirrored(z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 9 3"]:
+    """The ideal decoder with each pair of ``PAIRS`` read from one line: even over the commutative operations, and makes no other."""
+    logits = tertile_decoder(z).clone()
+    logits[:, [j for _, j in PAIRS]] = logits[:, [i for i, _ in PAIRS]]
+    return logits
+
+
+def lines_expected(beta: float) -> int:
+    """Lines that pay for commutative operations under CE + β·KL: an entry is worth one line's ln 3, a pair of equal ones two.
+
+    >>> [lines_expected(beta) for beta in (0.3, 1.5, 3.0)]
+    [6, 3, 0]
+    """
+    return 6 if beta < 1 else 3 if beta < 2 else 0
+
+
 def even_recall(members: int, draws: int) -> float:
     """Recall expected of an even generator over a set of m operations and nothing else: 1 - (1 - 1/m)^n.
 
@@ -186,6 +221,11 @@ class Favour(NamedTuple):
     stranger: float
     matched: int
 
+    @property
+    def ratio(self) -> float:
+        """How many times more often members are drawn; NaN where no stranger was, or none is matched."""
+        return self.member / self.stranger if self.matched and self.stranger else math.nan
+
 
 def favour(found: Int[Tensor, "draws"], members: Int[Tensor, "m"], shown: Int[Tensor, "n"], key: Int[Tensor, "19683 *k"]) -> Favour:
     """Whether members that were not shown are drawn more often than *strangers*, operations outside the set, alike in ``key``.
@@ -201,6 +241,24 @@ def favour(found: Int[Tensor, "draws"], members: Int[Tensor, "m"], shown: Int[Te
     own, own_count, other, other_count = (part[both] for part in (own, own_count, other, other_count))
     matched = own_count.sum()
     return Favour(float(own.sum() / matched), float((other / other_count * own_count).sum() / matched), int(matched))
+
+
+def pooled(favours: Sequence[Favour]) -> Favour:
+    """Several in one, weighted by the members that were matched."""
+    n = sum(found.matched for found in favours)
+    if not n:
+        return Favour(math.nan, math.nan, 0)
+    member, stranger = (sum(getattr(found, part) * found.matched for found in favours if found.matched) / n for part in Favour._fields[:2])
+    return Favour(member, stranger, n)
+
+
+def likenesses(shown: Int[Tensor, "n"]) -> Mapping[str, Int[Tensor, "19683 *k"]]:
+    """Two ways of being as near to the examples, keys for ``favour``.
+
+    ``distance``: to the nearest example. ``crowding``: how many examples lie one and two entries away.
+    """
+    near = neighbours(shown)
+    return {"distance": (near > 0).int().argmax(1), "crowding": near[:, 1:3]}
 
 
 def _by_group(values: Tensor, group: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

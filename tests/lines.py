@@ -6,6 +6,7 @@ import torch
 
 from ternary_lib.coverage import TERTILE, tertile_decoder
 from ternary_lib.latent import Codes
+from ternary_lib.model import VALUES
 from ternary_lib.operations import NUM_OPERATIONS, all_operations
 
 SPACING = 2 * TERTILE  # cuts half-way between the values
@@ -22,3 +23,8 @@ def line_codes(spacing=SPACING, variance=0.1, latent_dim=16):
     logvar = torch.zeros(NUM_OPERATIONS, latent_dim)
     logvar[:, :9] = math.log(variance)
     return Codes(mu, logvar, tertile_decoder)
+
+
+def one_hot_tables():
+    """Every table as 27 numbers 0 or √½: squared distances between them are Hamming distances."""
+    return torch.nn.functional.one_hot(all_operations() + 1, VALUES).flatten(1).double() * math.sqrt(0.5)

@@ -108,7 +108,7 @@ def test_the_split_of_the_rate_adds_up(model):
 def test_a_collapsed_pathway_is_described_without_a_fault(codes):
     nothing = codes.mu[:, :0]
     split = split_indices(micro_config().data)
-    assert math.isnan(relabelling.fit_relabelling(nothing, relabelling.images()[1], split.train, split.test).explained)
+    assert math.isnan(relabelling.fit_relabelling(nothing, relabelling.images()[1], split.train, split.test))
     flat = codes._replace(mu=torch.zeros_like(codes.mu), logvar=torch.zeros_like(codes.mu))
     q = latent.aggregate(flat, 64, generator())
     assert q.rate == 0 and q.information == pytest.approx(0, abs=1e-9)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from lines import generator, line_codes
+from lines import generator, line_codes, one_hot_tables
 from scipy.stats import kstest
 
 from ternary_lib import latent_geometry as geometry
@@ -62,7 +62,7 @@ def test_distances_and_neighbours_of_lines(codes):
     zeros = (all_operations()[chosen] == 0).sum(-1).double()
     assert geometry.neighbour_precision(codes.mu, chosen, 9) == 1
     assert geometry.neighbour_precision(codes.mu, chosen, 18) == pytest.approx(float((9 + zeros).mean()) / 18)
-    assert geometry.neighbour_precision(geometry.one_hot_tables(), chosen, 18) == 1
+    assert geometry.neighbour_precision(one_hot_tables(), chosen, 18) == 1
 
 
 def test_neighbours_of_codes_without_meaning():
@@ -84,9 +84,9 @@ def test_mean_squared_distance_and_hamming():
     points = torch.randn(40, 5, generator=generator()).double()
     pairs = torch.cdist(points, points).square()[~torch.eye(40, dtype=torch.bool)]
     assert geometry.mean_squared_distance(points) == pytest.approx(float(pairs.mean()))
-    constants = geometry.one_hot_tables()[[NAMED[name].index for name in ("constant_minus", "constant_zero", "constant_plus")]]
+    constants = one_hot_tables()[[NAMED[name].index for name in ("constant_minus", "constant_zero", "constant_plus")]]
     assert geometry.mean_squared_distance(constants) == pytest.approx(9), "constants differ in all nine entries"
-    assert geometry.mean_squared_distance(geometry.one_hot_tables()) == pytest.approx(6 * NUM_OPERATIONS / (NUM_OPERATIONS - 1))
+    assert geometry.mean_squared_distance(one_hot_tables()) == pytest.approx(6 * NUM_OPERATIONS / (NUM_OPERATIONS - 1))
 
 
 def test_permutation_test_is_uniform_under_the_null():
@@ -113,7 +113,7 @@ def test_permutation_test_finds_a_planted_cluster(scale, side):
 
 
 def test_closeness_of_families_on_tables():
-    tables = geometry.one_hot_tables()
+    tables = one_hot_tables()
     found = {name: geometry.closeness(tables, holds(all_operations()), 99, generator()) for name, holds in geometry.FAMILIES.items()}
     assert [found[name].members for name in found] == [113, 729, 729, 243, 64, 12]
     assert found["commutative"].distance == pytest.approx(6 * 729 / 728), "every value equally often in every entry, as in all tables"
