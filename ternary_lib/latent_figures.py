@@ -38,7 +38,7 @@ def axes_maps(axes: Mapping[str, Axes], explained: Mapping[str, Tensor], flips: 
     """What an entry explains of each dimension, and how often it flips when the dimension is redrawn, [latent, 9] by pathway."""
     import matplotlib.pyplot as plt
 
-    fig, panels = plt.subplots(2, len(axes), figsize=(5.2, 6.2), sharex=True, sharey=True)
+    fig, panels = plt.subplots(2, len(axes), figsize=(5.2, 6.2), sharex=True, sharey=True, squeeze=False)
     words, entry = [], torch.arange(POSITIONS)
     for column, (p, lines) in enumerate(axes.items()):
         carriers = list(dict.fromkeys(lines.axis.tolist()))

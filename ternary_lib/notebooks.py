@@ -180,7 +180,7 @@ def execute(
                 _papermill(source, part, parameters, cwd, relay)
         except Exception as error:  # papermill, nbclient, jupyter_client and zmq each raise their own
             output.unlink(missing_ok=True)
-            kept = _keep_failed(part, failed)
+            kept = "" if _refused(error) else _keep_failed(part, failed)
             raise NotebookError(f"{source.stem}: {_describe_failure(error)}{kept}") from error
         os.replace(part, output)
     finally:
@@ -216,9 +216,16 @@ def _keep_failed(part: Path, failed: Path | None) -> str:
     return f" (the executed part is kept in {_shown(failed)})"
 
 
+def _refused(error: BaseException | None) -> bool:
+    """Whether a cell refused what it was given, before any work; its message then says all there is to say."""
+    return getattr(error, "ename", None) in ("InputError", "ConfigError")
+
+
 def _describe_failure(error: Exception) -> str:
     from papermill.exceptions import PapermillExecutionError
 
+    if _refused(error):
+        return one_line(error.evalue)  # type: ignore[attr-defined]
     if not isinstance(error, PapermillExecutionError):
         return f"stopped: {type(error).__name__}: {one_line(error)}"
     first = next((line.strip() for line in error.source.splitlines() if line.strip()), "")
@@ -244,7 +251,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """``ternary notebook``: 0 done, 1 a cell failed; ConfigError for a mistake of the caller's."""
+    """``ternary notebook``: 0 done, 1 a cell failed, 2 a cell refused its parameters; ConfigError for other mistakes of the caller's."""
     if args.name is None:
         print(_listing(list_notebooks()))
         return 0
@@ -259,7 +266,7 @@ def run(args: argparse.Namespace) -> int:
         execute(source, output, values, failed=output.with_name(f"{output.stem}-failed.ipynb"))
     except NotebookError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if _refused(error.__cause__) else 1
     except OSError as error:
         raise ConfigError(f"--output {output}: {error.strerror or error}") from None
     print(f"{source.stem}: executed copy written to {_shown(output)}")

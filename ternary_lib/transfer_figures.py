@@ -86,7 +86,7 @@ def _said(panel: Panel) -> str:
         f"{label} of {p.upper()} {found[0].mean:.0%} at {panel.ticks[0]} and {found[-1].mean:.0%} at {panel.ticks[-1]}"
         for (label, p), found in panel.lines.items()
     ]
-    return (f"{name}: " if name else "") + "; ".join(parts) + "."
+    return (f"{name[0].upper()}{name[1:]}: " if name else "") + "; ".join(parts) + "."
 
 
 def losses(curves: Mapping[tuple[str, str, str], Sequence[float]], window: int) -> Picture:

@@ -12,6 +12,7 @@ from ternary_lib import latent, relabelling
 from ternary_lib import latent_geometry as geometry
 from ternary_lib.coverage import tertile_decoder
 from ternary_lib.data import split_indices
+from ternary_lib.evaluation import mutual_information
 from ternary_lib.latent import Codes
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import NAMED, NUM_OPERATIONS, all_operations, is_commutative
@@ -102,7 +103,29 @@ def test_aggregate_sees_correlated_dimensions():
 def test_the_split_of_the_rate_adds_up(model):
     q = latent.aggregate(latent.codes_of(model, "a"), 256, generator())
     parts = q.information + float(q.by_dimension.sum()) + q.total_correlation + q.shape
-    assert parts == pytest.approx(q.rate) and q.shape > -5 * q.error
+    assert parts == pytest.approx(q.rate) and q.shape > -5 * q.error and q.information < q.bound + 5 * q.error
+
+
+def test_information_agrees_with_the_estimate_of_training(model):
+    codes = latent.codes_of(model, "b")
+    codes = codes._replace(mu=5 * codes.mu, logvar=codes.logvar - 2)  # an untrained network's codes, told apart
+    q = latent.aggregate(codes, 1_000, generator())
+    others = [mutual_information(codes, 250, generator(k)) for k in range(1, 9)]
+    error = math.hypot(q.error, np.std(others, ddof=1) / math.sqrt(8))
+    assert q.information > 0.1 and abs(q.information - np.mean(others)) < 5 * error
+
+
+def test_log_density_of_one_bell_is_the_prior():
+    codes = Codes(torch.zeros(NUM_OPERATIONS, 3), torch.zeros(NUM_OPERATIONS, 3), tertile_decoder)
+    z = torch.randn(300, 3, generator=generator())
+    wanted = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1).double()
+    assert torch.allclose(latent.log_aggregate(codes, z), wanted, atol=1e-5)
+
+
+def test_zones_of_zero_along_an_axis():
+    decoded = torch.tensor([[-1, -1, 0, 0, 1], [1, 1, 0, -1, -1], [-1, 1, 0, 1, -1], [0, 0, 0, 0, 0], [-1, -1, 1, 1, 1]])
+    widths, ordered = latent.zero_zones(decoded, 0.5)
+    assert widths == [1.0, 0.5, 0.5, 2.5, 0.0] and ordered == 2
 
 
 def test_a_collapsed_pathway_is_described_without_a_fault(codes):

@@ -202,3 +202,29 @@ def test_other_faults(model):
         hold_out(COMMUTATIVE, 0, seed=0)
     with pytest.raises(InputError, match="pathway 'c'"):
         generated(model, "c", 10, stream(0))
+
+
+def test_mirrored_lines_make_commutative_operations_alone():
+    found = draw_indices(transfer.mirrored, 20_000, ("argmax",), stream(0, "test"), 16)["argmax"]
+    assert precision(found, COMMUTATIVE) == 1
+    blocks = transfer.recalls(found, COMMUTATIVE, 3 * 729)
+    chance = transfer.even_recall(729, 3 * 729)
+    assert len(blocks) == 9 and abs(sum(blocks) / 9 - chance) < 4 * math.sqrt(chance * (1 - chance) / 729 / 9)
+
+
+def test_draws_until_by_hand():
+    found, members = torch.tensor([3, 9, 3, 5, 7]), torch.tensor([3, 5, 7, 8])
+    assert [transfer.draws_until(found, members, part) for part in (0.25, 0.5, 0.75)] == [1, 4, 5]
+    assert transfer.draws_until(found, members, 1.0) == math.inf
+
+
+def test_favours_are_pooled_by_members():
+    pooled = transfer.pooled([transfer.Favour(2.0, 1.0, 1), transfer.Favour(4.0, 3.0, 3), transfer.Favour(math.nan, math.nan, 0)])
+    assert pooled == (3.5, 2.5, 4) and pooled.ratio == 1.4
+    assert math.isnan(transfer.pooled([transfer.Favour(math.nan, math.nan, 0)]).ratio) and math.isnan(transfer.Favour(1.0, 0.0, 1).ratio)
+
+
+def test_likenesses_count_examples_by_distance():
+    found = transfer.likenesses(torch.tensor([0, 1]))  # tables that differ in their last entry
+    assert [int(found["distance"][i]) for i in (0, 1, 2, 4)] == [0, 0, 1, 1]
+    assert found["crowding"][4].tolist() == [1, 1] and found["crowding"][0].tolist() == [1, 0]
