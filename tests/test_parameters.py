@@ -14,8 +14,9 @@ BAD = [
 ] + [
     ("10_transfer", key, value)
     for key, value in (
-        ("marks", [5]), ("marks", [0, 20, 10]), ("marks", [1, 2, 3]), ("seeds", [1]), ("seeds", [1, 1]), ("shares", []), ("shares", [0.0, 0.5]),
-        ("shares", [1.0]), ("replays", [1.5]), ("replays", [0.1, 0.101]), ("betas", [-1.0]), ("share", 1.0), ("draws", 1_000), ("apart", 0),
+        ("marks", [5]), ("marks", [0, 20, 10]), ("marks", [1, 2, 3]), ("seeds", [1]), ("seeds", [1, 1]), ("shares", []),
+        ("shares", [0.0, 0.5]), ("shares", [1.0]), ("replays", [1.5]), ("replays", [0.1, 0.101]), ("betas", [-1.0]),
+        ("share", 1.0), ("draws", 1_000), ("apart", 0),
     )
 ]  # fmt: skip
 
