@@ -99,8 +99,9 @@ def losses(curves: Mapping[tuple[str, str, str], Sequence[float]], window: int) 
         means = np.asarray(found)[: len(found) // window * window].reshape(-1, window).mean(1)
         middles, ax = window * (0.5 + np.arange(len(means))), axes[list(labels).index(term)]
         ax.plot(middles, means, color=COLOURS[p], linestyle="-" if start == "trained" else ":", label=f"{p.upper()}, {start}")
-        ax.set(xlabel="steps", ylabel=labels[term], ylim=(0, None))
         data += [{"term": term, "start": start, "pathway": p, "step": s, "nats": v} for s, v in zip(middles, means, strict=True)]
         words.append(f"{labels[term]} of {p.upper()}, {start}: {means[0]:.2f} at first and {means[-1]:.2f} at the end")
+    for ax, label in zip(axes, labels.values(), strict=True):
+        ax.set(xlabel="steps", ylabel=label, ylim=(0, None))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return Picture(fig, f"Two panels by step. {'; '.join(words)}.", data)
