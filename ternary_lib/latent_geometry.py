@@ -150,20 +150,11 @@ def closeness(points: Float[Tensor, "19683 d"], members: Bool[Tensor, "19683"], 
     chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))  # numpy draws a small set without shuffling all
     sets = (chance.choice(len(points), n, replace=False, shuffle=False) for _ in range(permutations))
     sums = np.stack([summands[members.numpy()].sum(0), *(summands[index].sum(0) for index in sets)])
-    distances = 2 * (sums[:, -1] - (sums[:, :-1] ** 2).sum(1) / n) / (n - 1)  # as mean_squared_distance
+    distances = 2 * (sums[:, -1] - (sums[:, :-1] ** 2).sum(1) / n) / (n - 1)  # the mean of ‖u - v‖² over pairs is 2n/(n-1) times the total variance
     seen, drawn = distances[0], distances[1:]
     tail = min((drawn <= seen).sum(), (drawn >= seen).sum())
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Closeness(n, float(seen), float(drawn.mean()), float(low), float(high), min(1.0, 2 * (1 + int(tail)) / (permutations + 1)))
-
-
-def mean_squared_distance(points: Float[Tensor, "n d"]) -> float:
-    """Mean of ‖u - v‖² over all pairs: 2n/(n-1) times the total variance.
-
-    >>> mean_squared_distance(torch.tensor([[0.0], [1.0], [3.0]]))  # (1 + 4 + 9) / 3
-    4.666666666666667
-    """
-    return 2 * float(points.double().var(0).sum())
 
 
 class Separability(NamedTuple):

@@ -28,3 +28,8 @@ def line_codes(spacing=SPACING, variance=0.1, latent_dim=16):
 def one_hot_tables():
     """Every table as 27 numbers 0 or √½: squared distances between them are Hamming distances."""
     return torch.nn.functional.one_hot(all_operations() + 1, VALUES).flatten(1).double() * math.sqrt(0.5)
+
+
+def mean_squared_distance(points):
+    """Mean of ‖u - v‖² over all pairs: 2n/(n-1) times the total variance."""
+    return 2 * float(points.double().var(0).sum())

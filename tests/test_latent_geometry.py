@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from lines import generator, line_codes, one_hot_tables
+from lines import generator, line_codes, mean_squared_distance, one_hot_tables
 from scipy.stats import kstest
 
 from ternary_lib import latent_geometry as geometry
@@ -83,10 +83,10 @@ def test_arithmetic_of_lines_is_that_of_trits(codes):
 def test_mean_squared_distance_and_hamming():
     points = torch.randn(40, 5, generator=generator()).double()
     pairs = torch.cdist(points, points).square()[~torch.eye(40, dtype=torch.bool)]
-    assert geometry.mean_squared_distance(points) == pytest.approx(float(pairs.mean()))
+    assert mean_squared_distance(points) == pytest.approx(float(pairs.mean()))
     constants = one_hot_tables()[[NAMED[name].index for name in ("constant_minus", "constant_zero", "constant_plus")]]
-    assert geometry.mean_squared_distance(constants) == pytest.approx(9), "constants differ in all nine entries"
-    assert geometry.mean_squared_distance(one_hot_tables()) == pytest.approx(6 * NUM_OPERATIONS / (NUM_OPERATIONS - 1))
+    assert mean_squared_distance(constants) == pytest.approx(9), "constants differ in all nine entries"
+    assert mean_squared_distance(one_hot_tables()) == pytest.approx(6 * NUM_OPERATIONS / (NUM_OPERATIONS - 1))
 
 
 def test_permutation_test_is_uniform_under_the_null():
@@ -107,8 +107,8 @@ def test_permutation_test_finds_a_planted_cluster(scale, side):
     found = geometry.closeness(points, members, 199, generator())
     assert found.p == pytest.approx(2 / 200) and (found.ratio < 1) == (side == "closer")
     assert not found.low <= found.distance <= found.high and found.members == 60
-    assert found.distance == pytest.approx(geometry.mean_squared_distance(points[members].double()))
-    everything = geometry.mean_squared_distance(points.double())
+    assert found.distance == pytest.approx(mean_squared_distance(points[members].double()))
+    everything = mean_squared_distance(points.double())
     assert found.chance == pytest.approx(everything, rel=0.05), "the mean over random sets is that of all points"
 
 
