@@ -150,7 +150,7 @@ def closeness(points: Float[Tensor, "19683 d"], members: Bool[Tensor, "19683"], 
     chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))  # numpy draws a small set without shuffling all
     sets = (chance.choice(len(points), n, replace=False, shuffle=False) for _ in range(permutations))
     sums = np.stack([summands[members.numpy()].sum(0), *(summands[index].sum(0) for index in sets)])
-    distances = 2 * (sums[:, -1] - (sums[:, :-1] ** 2).sum(1) / n) / (n - 1)  # the mean of ‖u - v‖² over pairs is 2n/(n-1) times the total variance
+    distances = 2 * (sums[:, -1] - (sums[:, :-1] ** 2).sum(1) / n) / (n - 1)  # Σ‖u - v‖² over pairs, from sums
     seen, drawn = distances[0], distances[1:]
     tail = min((drawn <= seen).sum(), (drawn >= seen).sum())
     low, high = np.quantile(drawn, [0.025, 0.975])
