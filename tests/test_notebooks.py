@@ -261,11 +261,7 @@ def test_a_kernel_that_dies_leaves_no_output(tmp_path):
 # Overrides as papermill's own command hands them over: as text
 
 
-UNTIL_MERGED = pytest.mark.xfail(reason="changed in another branch")
-TAKE_TEXT = [pytest.param(p, id=p.stem, marks=[UNTIL_MERGED] if p.stem[:2] in {"09", "10"} else []) for p in SOURCES]
-
-
-@pytest.mark.parametrize("path", TAKE_TEXT)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_a_chapter_hands_its_overrides_over_whole(path):
     """``load_config`` reads their text; unpacking it in a cell would raise TypeError."""
     code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
