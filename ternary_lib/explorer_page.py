@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ternary_lib import explorer
 from ternary_lib.config import config_from_mapping, load_config
-from ternary_lib.widgets import PRESETS, measured_columns
+from ternary_lib.widgets import PRESETS, committed_records, measured_columns
 
 MODULES = ("colours", "schedules", "explorer_svg", "explorer")  # what Pyodide runs, besides the standard library
 DIGITS = 5  # significant digits of a run's columns
 
 
 def explorer_html(record: Mapping[str, Any]) -> str:
-    """The page's HTML; ``record`` is of the run that the book is about, which every preset of as many epochs can be laid over."""
+    """The page's HTML; a preset that ``record``, of the run that the book is about, or a committed record is of can be laid over it."""
     first = config_from_mapping(record["config"])
-    presets = [_preset(path, record) for path in _ordered(first.name)]
+    runs = [record, *committed_records()]
+    presets = [_preset(path, runs) for path in _ordered(first.name)]
     package = Path(__file__).parent
     sources = {f"ternary_lib/{name}.py": (package / f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
-    data = {"presets": presets, "sources": sources | {"ternary_lib/__init__.py": ""}}
+    production = load_config(PRESETS[0]).schedules.model_dump(mode="json")
+    data = {"presets": presets, "production": production, "sources": sources | {"ternary_lib/__init__.py": ""}}
     start = presets[0]["schedules"]
-    base = explorer.attributes(start)
-    drawn = explorer.panels(base, base, presets[0]["name"], explorer.Gate(), presets[0]["run"])
+    drawn = explorer.panels(explorer.attributes(production), explorer.attributes(start), explorer.Gate(), presets[0]["run"])
     options = "".join(f'<option value="{i}">{html.escape(p["name"])}</option>' for i, p in enumerate(presets))
     groups = {title: _group(title, group, start) for title, group in explorer.controls(start).items()}
-    tau, rho, beta = (f'<div class="panel">{panel}</div>' for panel in drawn)
+    tau, rho, beta, rate = (f'<div class="panel">{panel}</div>' for panel in drawn)
     gates = "".join(f'<option value="{name}">{name}</option>' for name in explorer.GATES)
     policies = "".join(f'<option value="{policy}">{words}</option>' for policy, words in explorer.POLICIES.items())
     gate = GATE.format(gates=gates, policies=policies)
@@ -40,7 +41,8 @@ def explorer_html(record: Mapping[str, Any]) -> str:
         tau + groups["Temperature of pathway A"] + groups["Temperature of pathway B"],
         rho + gate + groups["Permeability"],
         beta + groups["KL weights"],
-        groups["Phase boundaries"],
+        rate + groups["Learning rate"],
+        groups["Epochs and phases"],
     ]
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     return PAGE.format(options=options, sections="".join(f"<section>{part}</section>" for part in sections), data=text)
@@ -51,10 +53,13 @@ def _ordered(name: str) -> list[str]:
     return sorted(PRESETS, key=lambda path: Path(path).stem != name)
 
 
-def _preset(path: str, record: Mapping[str, Any]) -> dict[str, Any]:
+def _preset(path: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     config = load_config(path)
-    run = {key: [_short(v) for v in values] for key, values in measured_columns(config, record).items()}
-    return {"path": path, "name": config.name, "schedules": config.schedules.model_dump(mode="json"), "run": run}
+    run = {key: [_short(v) for v in values] for key, values in measured_columns(config, *runs).items()}
+    schedules = config.schedules.model_dump(mode="json")
+    keys = [control.key for group in explorer.controls(schedules).values() for control in group]
+    values = {key: explorer.value_at(schedules, key) for key in keys}
+    return {"path": path, "name": config.name, "schedules": schedules, "values": values, "run": run}
 
 
 def _short(value: float | None) -> float | None:
@@ -68,6 +73,7 @@ def _group(title: str, group: tuple[explorer.Control, ...], schedules: Mapping[s
 
 def _row(control: explorer.Control, value: float) -> str:
     limits = f'min="{min(control.low, value):g}" max="{max(control.high, value):g}" data-key="{control.key}" value="{value:.6g}"'
+    limits += " data-whole" if explorer.is_whole(control.key) else ""
     return (
         f'<div class="setting"><span>{control.name}</span>'
         f'<input type="range" {limits} step="{control.step:g}" aria-label="{control.name}">'
@@ -88,16 +94,18 @@ PAGE = """\
 <fieldset disabled>
 <div class="setting"><label for="explorer-preset">Start from</label><select id="explorer-preset">{options}</select>
 <button type="button" id="explorer-reset">Reset</button></div>
-<div class="setting"><label for="explorer-run">Show what the run did</label><input type="checkbox" id="explorer-run"></div>
+<div class="setting"><label for="explorer-run">Show what the run did</label><input type="checkbox" id="explorer-run">
+<span id="explorer-run-words"></span></div>
 {sections}
 <h2 id="the-file">The file</h2>
 <div class="setting"><label for="explorer-name">Name</label>
 <input type="text" id="explorer-name" value="my_schedule" spellcheck="false"></div>
 <pre id="explorer-yaml" tabindex="0" role="region" aria-label="The configuration file"></pre>
 <div class="setting"><button type="button" id="explorer-download">Download</button>
-<button type="button" id="explorer-copy">Copy</button></div>
+<button type="button" id="explorer-copy">Copy</button> <span id="explorer-copied" role="status"></span></div>
 <pre id="explorer-commands" tabindex="0" role="region" aria-label="Commands that use the file"></pre>
 </fieldset>
+<p id="explorer-fault" role="alert"></p>
 </div>
 <script type="application/json" id="schedule-explorer-data">{data}</script>
 <script src="../_static/explorer.js"></script>

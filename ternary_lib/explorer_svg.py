@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ternary_lib.colours import COLOURS, PHASE_NAMES
-from ternary_lib.schedules import Permeability, beta_a, beta_b, in_balance, phase, tau_a, tau_b
+from ternary_lib.schedules import Permeability, beta_a, beta_b, in_balance, learning_rate, phase, tau_a, tau_b
 
 WIDTH, HEIGHT = 4800, 2300  # of the view
 LEFT, RIGHT, TOP, BOTTOM = 520, 4700, 520, 1800  # of the plotted area
@@ -22,6 +22,7 @@ FIT = "display:block;width:100%;max-width:40rem;height:auto"
 TEXT = 140  # letters: about 10 pixels on a 390-pixel phone
 Curves = Mapping[str, Sequence[float]]
 NOTHING: Curves = {}
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 OPEN, CLOSED, CLOSED_FOR_A_WHILE, AS_MEASURED = GATES = ("always open", "always closed", "closed for a while", "as measured")
 
 
@@ -43,7 +44,7 @@ def gate_ratios(
 
 
 def curves(schedules: Any, ratios: Sequence[float]) -> dict[str, list[float]]:
-    """Compute τ, β, ρ and the gate at every epoch of a run whose gradient ratio is `ratios`."""
+    """Compute τ, β, ρ, the learning rate and the gate at every epoch of a run whose gradient ratio is `ratios`."""
     epochs = range(schedules.total_epochs)
     permeability = Permeability(schedules)
     return {
@@ -52,6 +53,7 @@ def curves(schedules: Any, ratios: Sequence[float]) -> dict[str, list[float]]:
         "beta_a": [beta_a(t, schedules) for t in epochs],
         "beta_b": [beta_b(t, schedules) for t in epochs],
         "rho": [permeability.step(t, ratios[t]) for t in epochs],
+        "learning_rate": [learning_rate(t, schedules) for t in epochs],
         "closed": [float(phase(t, schedules) == 3 and not in_balance(ratios[t], schedules)) for t in epochs],
     }
 
@@ -71,7 +73,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing: curves over the epochs of a run, up to `top`, with the phases shaded behind."""
+    """One drawing: curves over the epochs of a run, up to `top`, with the phases shaded behind; `ticks` where round numbers do not serve."""
 
     label: str
     unit: str
@@ -79,6 +81,7 @@ class Panel:
     schedules: Any
     top: float
     closed: Sequence[float] = ()
+    ticks: Sequence[tuple[float, str]] = ()
 
 
 def x_of(epoch: float, total: int) -> int:
@@ -117,9 +120,9 @@ def thin(points: Sequence[tuple[int, int]], slack: float = 1.0) -> list[tuple[in
     return [*kept, points[-1]] if len(points) > 1 else kept
 
 
-def path_of(values: Sequence[float], top: float) -> str:
-    """Write values by epoch as path data: one absolute point, then relative steps that add up without drift."""
-    points = thin([(x_of(t, len(values)), y_of(v, top)) for t, v in enumerate(values)])
+def path_of(values: Sequence[float], top: float, total: int) -> str:
+    """Write values by epoch, of `total`, as path data: one absolute point, then relative steps that add up without drift."""
+    points = thin([(x_of(t, total), y_of(v, top)) for t, v in enumerate(values)])
     steps = [f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in itertools.pairwise(points)]
     return f"M{points[0][0]} {points[0][1]}" + ("l" + " ".join(steps).replace(" -", "-") if steps else "h1")
 
@@ -152,15 +155,19 @@ def _axes(panel: Panel) -> str:
     ticks = [k * step for k in range(int((total - 1) / step) + 1)]
     for t in ticks:
         parts.append(f"<text x='{x_of(t, total)}' y='{BOTTOM + 180}' text-anchor='middle'>{t:g}</text>")
-    step = _step(panel.top, 4)
-    for value in [k * step for k in range(int(panel.top / step + 1e-9) + 1)]:
+    for value, words in panel.ticks or _round_ticks(panel.top):
         y = y_of(value, panel.top)
-        parts.append(f"<text x='{LEFT - 60}' y='{y + 48}' text-anchor='end'>{value:.3g}</text>")
+        parts.append(f"<text x='{LEFT - 60}' y='{y + 48}' text-anchor='end'>{words}</text>")
         parts.append(f"<path d='M{LEFT} {y}H{RIGHT}' stroke='#808080' stroke-width='6' stroke-opacity='.35'/>")
     middle = (TOP + BOTTOM) // 2
     parts.append(f"<text x='{(LEFT + RIGHT) // 2}' y='{BOTTOM + 390}' text-anchor='middle'>epoch</text>")
     parts.append(f"<text transform='translate(140 {middle}) rotate(-90)' text-anchor='middle'>{panel.unit}</text>")
     return "".join(parts)
+
+
+def _round_ticks(top: float) -> list[tuple[float, str]]:
+    step = _step(top, 4)
+    return [(k * step, f"{k * step:.3g}") for k in range(int(top / step + 1e-9) + 1)]
 
 
 def _legend(panel: Panel) -> str:
@@ -181,7 +188,7 @@ def panel_svg(panel: Panel) -> str:
     for curve in panel.curves:
         dashes = f" stroke-dasharray='{curve.dashes}'" if curve.dashes else ""
         lines.append(
-            f"<path data-curve='{curve.key}' d='{path_of(curve.values, panel.top)}' fill='none' stroke='{curve.colour}'"
+            f"<path data-curve='{curve.key}' d='{path_of(curve.values, panel.top, panel.schedules.total_epochs)}' fill='none' stroke='{curve.colour}'"
             f" stroke-width='{curve.width}' stroke-opacity='{curve.opacity:g}' stroke-linejoin='round'{dashes}/>"
         )
     shut = [t for t, value in enumerate(panel.closed) if value]
@@ -240,3 +247,22 @@ def rho_panel(now: Curves, ghost: Curves, schedules: Any, name: str, gate: str, 
     lines += _as_run(run, rho="the run")
     label = f"Permeability by epoch, gate {gate} ({shut}): {reached}; grey: {name}."
     return panel_svg(Panel(label, "permeability ρ", lines, schedules, 1.0, now["closed"]))
+
+
+def rate_panel(now: Curves, ghost: Curves, schedules: Any, name: str, run: Curves = NOTHING) -> str:
+    """Draw the learning rate `now`, that of the configuration `name` in grey behind, that of a `run` dotted; by powers of ten."""
+    drawn = [part["learning_rate"] for part in (now, ghost, run) if "learning_rate" in part]
+    low = math.floor(math.log10(min(map(min, drawn))) + 1e-9)
+    top = max(1, math.ceil(math.log10(max(map(max, drawn))) - 1e-9) - low)
+
+    def powers(part: Curves) -> Curves:
+        return {"learning_rate": [math.log10(value) - low for value in part["learning_rate"]]} if "learning_rate" in part else NOTHING
+
+    lines = [
+        _ghost("ghost_learning_rate", name, powers(ghost)["learning_rate"]),
+        Curve("learning_rate", "learning rate", powers(now)["learning_rate"], COLOURS["argmax"]),
+        *_as_run(powers(run), learning_rate="the run"),
+    ]
+    ticks = [(k, f"10{str(low + k).translate(SUPERSCRIPTS)}") for k in range(top + 1)]
+    label = f"Learning rate by epoch, from {now['learning_rate'][0]:g} to {now['learning_rate'][-1]:g}; grey: {name}."
+    return panel_svg(Panel(label, "learning rate", lines, schedules, top, ticks=ticks))

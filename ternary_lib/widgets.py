@@ -17,7 +17,7 @@ import ipywidgets as w
 import yaml
 from ipywidgets.widgets.widget_string import HTMLStyle
 
-from ternary_lib import explorer
+from ternary_lib import explorer, records
 from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, load_config
 from ternary_lib.explorer_svg import AS_MEASURED, CLOSED, OPEN, curves, gate_ratios, rho_panel, round_up, tau_panel
 
@@ -34,11 +34,27 @@ def _wide() -> w.Layout:
     return w.Layout(width="98%", max_width="40rem")
 
 
-def measured_columns(cfg: Config, record: Any) -> dict[str, list[float]]:
-    """Give what a run or a record of as many epochs as `cfg` has says of its schedules, by column; empty where none does."""
-    history = getattr(record, "history", None) or (record.get("history") if isinstance(record, Mapping) else None) or {}
-    columns = {key: list(history[key]) for key in ("tau_a", "tau_b", "rho", "beta_a", "beta_b", "grad_ratio") if key in history}
-    return {key: values for key, values in columns.items() if len(values) == cfg.schedules.total_epochs}
+COLUMNS = {key: key for key in ("tau_a", "tau_b", "rho", "beta_a", "beta_b", "grad_ratio")} | {"learning_rate": "learning_rate_applied"}
+
+
+def measured_columns(cfg: Config, *runs: Any) -> dict[str, list[float]]:
+    """Give what the first of `runs` (or records) that is of `cfg`, with whatever seed, says of its schedules, by column.
+
+    Empty where none is: a run of other losses or another control has as many epochs and says nothing of `cfg`.
+    """
+    for run in runs:
+        record = getattr(run, "record", run) or {}
+        seed = record.get("config", {}).get("seed", cfg.seed)
+        if records.same_config(record, cfg.model_copy(update={"seed": seed})):
+            history = getattr(run, "history", None) or record.get("history", {})
+            columns = {key: list(history[column]) for key, column in COLUMNS.items() if column in history}
+            return {key: values for key, values in columns.items() if len(values) == cfg.schedules.total_epochs}
+    return {}
+
+
+def committed_records() -> list[dict[str, Any]]:
+    """Read every record under `results/runs`."""
+    return [records.read_json(path) for path in sorted((records.results_dir() / "runs").glob("*.json"))]
 
 
 def difference(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,9 +104,14 @@ class ScheduleExplorer(w.VBox):
     """Sliders over the schedules of `cfg`: `controls` by key, the drawing in `plot`, one line of news in `message`."""
 
     def __init__(self, cfg: Config, record: Any = None, folder: Path | str | None = None) -> None:
-        """Build the controls at the values of `cfg`; `record` lends what its run did, the gate's ratios included."""
-        self.first, self.base, self.folder, self.record = cfg, cfg, folder, record
-        self.run = measured_columns(cfg, record)
+        """Build the controls at the values of `cfg`; `record` lends what its run did, the gate's ratios included.
+
+        A preset that it is not of gets what the committed record of a run of that preset says, where there is one.
+        """
+        self.first, self.base, self.folder = cfg, cfg, folder
+        self.runs = [*([record] if record else []), *committed_records()]
+        self.run = measured_columns(cfg, *self.runs)
+        self.production = load_config(PRESETS[0]).schedules
         self.controls, groups = self._sliders()
         presets = [(cfg.name, ""), *((Path(path).stem, path) for path in PRESETS if Path(path).stem != cfg.name)]
         self.preset = w.Dropdown(options=presets, **_named("Start from"))
@@ -110,6 +131,7 @@ class ScheduleExplorer(w.VBox):
         super().__init__([self.preset, self.plot, self.gate, self.closed, self.policy, self.show_run, tabs, buttons, self.message])
         self.add_class("ternary-explorer")
         self._restore()
+        self.controls[explorer.LENGTH].observe(self._stretch, "value")
         for control in (*self.controls.values(), self.gate, self.closed, self.policy, self.show_run):
             control.observe(self._redraw, "value")
         self.preset.observe(self._rebase, "value")
@@ -122,8 +144,7 @@ class ScheduleExplorer(w.VBox):
             groups[title] = []
             for control in group:
                 look = _named(control.name) | {"layout": _wide(), "step": control.step, "min": control.low, "max": control.high}
-                whole = control.key.startswith("phases.")
-                made = w.IntSlider(**look) if whole else w.FloatSlider(readout_format=".2f" if control.step < 1 else ".0f", **look)
+                made = w.IntSlider(**look) if explorer.is_whole(control.key) else w.FloatSlider(readout_format=".2f" if control.step < 1 else ".0f", **look)
                 controls[control.key] = made
                 groups[title].append(made)
         return controls, groups
@@ -148,8 +169,8 @@ class ScheduleExplorer(w.VBox):
     def _redraw(self, _change: Any = None) -> None:
         try:
             now = self._spell(self.base.name).schedules
-            gate = explorer.Gate(self.gate.value, self.closed.value)
-            drawn = explorer.panels(self.base.schedules, now, self.base.name, gate, self.run, self.show_run.value)
+            gate = explorer.Gate(self.gate.value, self.closed.value).checked()
+            drawn = explorer.panels(self.production, now, gate, self.run, self.show_run.value)
         except ValueError as error:
             self._say(str(error), wrong=True)
             return
@@ -172,10 +193,17 @@ class ScheduleExplorer(w.VBox):
             f'<div role="status">Written: <code>{html.escape(_shown(target))}</code>. Use it with{lines}</div>'
         )
 
+    def _stretch(self, change: Any) -> None:
+        """Let the phases and the gate reach the run's last epoch."""
+        for k in range(3):
+            boundary = self.controls[f"phases.{k}"]
+            boundary.max = max(change["new"], boundary.value)
+        self.closed.max = max(1, change["new"] - 1, self.closed.upper)
+
     def _rebase(self, _change: Any = None) -> None:
         """Start from another preset."""
         self.base = load_config(self.preset.value) if self.preset.value else self.first
-        self.run = measured_columns(self.base, self.record)
+        self.run = measured_columns(self.base, *self.runs)
         self.gate.options = explorer.gates(self.run)
         self._restore()
 
@@ -186,14 +214,15 @@ class ScheduleExplorer(w.VBox):
         with contextlib.ExitStack() as quiet:
             for control in (*self.controls.values(), self.closed):
                 quiet.enter_context(control.hold_trait_notifications())
-            for group in explorer.controls(schedules).values():
-                for key, _, low, high, _ in group:
+            for group in explorer.controls(schedules).values():  # the run's length first: it moves other ranges
+                for key, _, low, high, _ in sorted(group, key=lambda control: control.key != explorer.LENGTH):
                     value = explorer.value_at(schedules, key)
                     made = self.controls[key]
                     made.min, made.max, made.value = min(low, value), max(high, value), value
             self.closed.min, self.closed.max = 0, last
             self.closed.value = tuple(min(edge, last) for edge in (schedules["phases"][1], schedules["phases"][2]))
         self.policy.value, self.gate.index = schedules["rho"]["gate"], 0
+        self.show_run.value, self.show_run.disabled = self.show_run.value and bool(self.run), not self.run
         self._redraw()
 
     def _say(self, words: str, wrong: bool = False) -> None:

@@ -7,8 +7,8 @@ from ternary_lib import explorer_svg as drawing
 from ternary_lib.schedules import Permeability
 
 
-def plotted(svg, key, top, epochs=400):
-    """Read a curve back: its value at every epoch, interpolated between the points that the path keeps."""
+def plotted(svg, key, top, epochs=400, total=None):
+    """Read a curve back: its value at every epoch (of `total` on the axis), interpolated between the points that the path keeps."""
     data = re.search(rf"data-curve='{key}' d='M(\d+) (\d+)l([^']*)'", svg)
     numbers = [int(n) for n in re.findall(r"-?\d+", data.group(3))]
     points = [(int(data.group(1)), int(data.group(2)))]
@@ -16,7 +16,7 @@ def plotted(svg, key, top, epochs=400):
         points.append((points[-1][0] + dx, points[-1][1] + dy))
     values = []
     for t in range(epochs):
-        x = drawing.x_of(t, epochs)
+        x = drawing.x_of(t, total or epochs)
         (x0, y0), (x1, y1) = next((a, b) for a, b in itertools.pairwise(points) if a[0] <= x <= b[0])
         y = y0 + (y1 - y0) * (x - x0) / (x1 - x0)
         values.append((drawing.BOTTOM - y) / (drawing.BOTTOM - drawing.TOP) * top)

@@ -11,13 +11,19 @@ import yaml
 from curves import close, permeability, plotted
 
 from ternary_lib import explorer_svg as drawing
-from ternary_lib import widgets
+from ternary_lib import records, widgets
 from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, load_config
 from ternary_lib.schedules import tau_a, tau_b
 
 PRODUCTION = Config()
 MEASURED = [1 + 0.3 * math.sin(t / 9) for t in range(400)]
-RECORD = {"history": {"grad_ratio": MEASURED}}
+
+
+def record_of(cfg, **history):
+    return {"config": cfg.model_dump(mode="json"), "history": history}
+
+
+RECORD = record_of(PRODUCTION, grad_ratio=MEASURED)
 
 
 # ------------------------------------------------------------------------------------------------------- static form
@@ -97,7 +103,7 @@ def test_drawings_carry_no_black_and_no_ids(frames):
 
 
 def test_without_a_measured_run_the_gate_has_two_positions():
-    for record in (None, {}, {"history": {"grad_ratio": [1.0]}}):
+    for record in (None, {}, record_of(PRODUCTION, grad_ratio=[1.0])):
         made = widgets.schedule_frames(PRODUCTION, record)
         assert [label for label in made.children[3].options] == ["always open", "always closed"]
         assert len(made.children[4].children) == 2
@@ -121,7 +127,7 @@ def test_a_configured_value_off_the_grid_has_its_own_frame():
 )
 def test_short_and_odd_runs_are_drawn(overrides):
     cfg = load_config("configs/smoke.yaml", overrides)
-    made = widgets.schedule_frames(cfg, {"history": {"grad_ratio": [None] * cfg.schedules.total_epochs}})
+    made = widgets.schedule_frames(cfg, record_of(cfg, grad_ratio=[None] * cfg.schedules.total_epochs))
     for frame in (*made.children[1].children, *made.children[4].children[2].children):
         assert frame.value.startswith("<svg") and not re.search(r"\b(nan|inf)\b", frame.value)
 
@@ -145,11 +151,13 @@ MOVES = {
     "rho.start": 0.2, "rho.consolidated": 0.4, "rho.final": 0.9, "rho.ramp_epochs": 60.0,
     "tau_a.offset": 0.5, "tau_a.floor": 0.3, "beta.start": 0.3, "beta.end": 1.5, "beta.lag": 1.5,
     "phases.0": 20, "phases.1": 90, "phases.2": 300,
+    "rho.gate_low": 0.9, "rho.gate_high": 1.25, "learning_rate.factor": 2.0,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("key", MOVES)
 def test_each_slider_redraws_the_librarys_curves(explorer, key):
+    explorer.gate.value = "as measured"
     before = explorer.plot.value
     explorer.controls[key].value = MOVES[key]
     assert explorer.plot.value != before and explorer.message.value == '<div role="status"></div>'
@@ -158,6 +166,8 @@ def test_each_slider_redraws_the_librarys_curves(explorer, key):
         phases = list(PRODUCTION.schedules.phases)
         phases[int(field)] = MOVES[key]
         overrides = {"schedules.phases": phases}
+    elif key == "learning_rate.factor":
+        overrides = {"schedules.learning_rate.values": [MOVES[key] * rate for rate in PRODUCTION.schedules.learning_rate.values]}
     else:
         overrides = {f"schedules.{key}": MOVES[key]}
     schedules = load_config("configs/ternary_v5_5.yaml", overrides).schedules
@@ -166,13 +176,25 @@ def test_each_slider_redraws_the_librarys_curves(explorer, key):
     top = drawing.round_up(max(max(max(v) for v in expected.values()), 1.06))
     for name, values in expected.items():
         assert close(plotted(explorer.plot.value, name, top), values, top)
-    assert close(plotted(explorer.plot.value, "rho", 1.0), permeability(schedules, [1.0] * 400), 1.0)
+    assert close(plotted(explorer.plot.value, "rho", 1.0), permeability(schedules, MEASURED), 1.0)
     ghost = [tau_a(t, PRODUCTION.schedules) for t in range(400)]
     assert close(plotted(explorer.plot.value, "ghost_tau_a", top), ghost, top)
 
 
 def test_every_slider_is_tried_above(explorer):
-    assert set(MOVES) == set(explorer.controls)
+    assert {*MOVES, "total_epochs"} == set(explorer.controls)
+
+
+def test_the_length_of_the_run_moves_and_the_boundaries_follow(explorer):
+    explorer.controls["total_epochs"].value = 600
+    explorer.controls["phases.2"].value = 550
+    schedules = load_config("configs/ternary_v5_5.yaml", {"schedules.total_epochs": 600, "schedules.phases": [40, 120, 550]}).schedules
+    assert explorer.config.schedules == schedules
+    assert close(plotted(explorer.plot.value, "tau_a", 1.5, 600), [tau_a(t, schedules) for t in range(600)], 1.5)
+    explorer.controls["total_epochs"].value = 300
+    assert explorer.config.schedules.phases == (40, 120, 550), "a shorter run leaves the boundaries where they are"
+    explorer.reset.click()
+    assert explorer.config.schedules == PRODUCTION.schedules
 
 
 def test_the_gate_and_its_policy_redraw(explorer):
@@ -211,8 +233,8 @@ def test_another_preset_brings_its_values_its_epochs_and_what_lies_behind(explor
     explorer.preset.value = "configs/ladder/v5_0.yaml"
     assert explorer.config.schedules == v5_0.schedules and explorer.gate.value == "always open"
     assert "as measured" not in explorer.gate.options, "a run of 400 epochs says nothing of one of 100"
-    for key in ("tau_a", "ghost_tau_a"):
-        assert close(plotted(explorer.plot.value, key, 1.0, 100), [tau_a(t, v5_0.schedules) for t in range(100)], 1.0)
+    for key, schedules in (("tau_a", v5_0.schedules), ("ghost_tau_a", PRODUCTION.schedules)):
+        assert close(plotted(explorer.plot.value, key, 1.5, 100), [tau_a(t, schedules) for t in range(100)], 1.5)
     explorer.controls["tau_a.start"].value = 1.4
     assert explorer.config.model_copy(update={"schedules": v5_0.schedules, "name": "v5_0"}) == v5_0
     explorer.reset.click()
@@ -230,11 +252,34 @@ def test_every_preset_can_be_started_from(explorer, path):
 
 def test_what_the_run_did_lies_over_the_curves(tmp_path):
     did = [0.1 + t / 1000 for t in range(400)]
-    explorer = widgets.schedule_explorer(PRODUCTION, {"history": {"rho": did, "grad_ratio": MEASURED, "tau_a": did[:3]}}, folder=tmp_path)
+    explorer = widgets.schedule_explorer(PRODUCTION, record_of(PRODUCTION, rho=did, grad_ratio=MEASURED, tau_a=did[:3]), folder=tmp_path)
     assert "run_" not in explorer.plot.value
     explorer.show_run.value = True
     assert close(plotted(explorer.plot.value, "run_rho", 1.0), did, 1.0)
     assert "run_tau_a" not in explorer.plot.value, "a column of other epochs is no column of this run"
+
+
+def test_a_run_lies_over_its_own_schedules_alone(explorer):
+    explorer.show_run.value = True
+    explorer.preset.value = "configs/ternary_v5_5_published.yaml"  # as many epochs as production, another record
+    did = records.load_record("ternary_v5_5_published_seed42")["history"]
+    for key in ("tau_a", "rho"):
+        top = 1.5 if key == "tau_a" else 1.0
+        assert close(plotted(explorer.plot.value, f"run_{key}", top), did[key], top)
+    explorer.gate.value = "as measured"
+    assert close(plotted(explorer.plot.value, "rho", 1.0), did["rho"], 1.0), "the gate as measured gives the run's permeability"
+    explorer.preset.value = "configs/ladder/v5_4.yaml"  # production's schedules, other losses: no run of it is recorded
+    assert explorer.show_run.disabled and not explorer.show_run.value and "run_" not in explorer.plot.value
+    assert "as measured" not in explorer.gate.options
+    explorer.preset.value = ""
+    assert not explorer.show_run.disabled and "as measured" in explorer.gate.options
+
+
+def test_whatever_its_seed_a_run_is_of_its_configuration():
+    seven = PRODUCTION.model_copy(update={"seed": 7, "name": "mine"})
+    assert widgets.measured_columns(PRODUCTION, record_of(seven, grad_ratio=MEASURED)) == {"grad_ratio": MEASURED}
+    other = load_config("configs/ternary_v5_5.yaml", {"loss.free_bits": 0.1})
+    assert widgets.measured_columns(PRODUCTION, record_of(other, grad_ratio=MEASURED)) == {}
 
 
 def test_the_written_file_reads_back_to_the_drawn_curve(explorer):
