@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
+import runpy
 import shlex
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ternary_lib.chapters import Layout, write_if_changed
 
-# What a page shows as generated/examples/NAME.txt, and NAME.png where `{picture}` stands.
+# What a page shows as generated/examples/NAME.txt; where `{picture}` stands it is drawn once more, as a figure of the book, NAME.html.
 COMMANDS = {
     "basic_training": "python book/examples/basic_training.py",
     "coverage_analysis": "python book/examples/coverage_analysis.py",
@@ -20,6 +25,14 @@ COMMANDS = {
     "evaluate": "ternary evaluate --checkpoint ternary_v5_5",
     "tuning_choice": "ternary compare configs/sweeps/guide.yaml --reference rate_default --seeds 100 101 102 --metrics exact_validation",
     "tuning_report": "ternary compare configs/sweeps/guide.yaml --reference rate_default --seeds 0 1 2 3 4 --metrics exact_test",
+}
+
+FIGURES = {  # caption, and what is to be seen
+    "latent_space_viz": (
+        "What the script draws, in the book's colours: the posterior mean of every operation, the commutative ones in blue.",
+        "A scatter plot of the means of all operations in two latent dimensions, in nine separate clouds of three rows and three columns; "
+        "the commutative operations form a narrow band in each cloud.",
+    )
 }
 
 
@@ -39,6 +52,8 @@ def make_examples(layout: Layout) -> None:
             continue
         print(f"Example: {name}", flush=True)
         write_if_changed(folder / f"{name}.txt", run(command, layout.root, folder / f"{name}.png"))
+        if name in FIGURES:
+            write_if_changed(folder / f"{name}.html", figure(layout.root / script, name, *FIGURES[name]) + "\n")
         stamp.write_text(f"{key} {command}")
 
 
@@ -58,6 +73,37 @@ def run(command: str, root: Path, picture: Path) -> str:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise ExampleError(f"{command}: {last}")
     return done.stdout
+
+
+def figure(script: Path, name: str, caption: str, alt: str) -> str:
+    """The HTML of the figure that a script draws: its ink follows the page, its picture and its points can be taken away."""
+    import matplotlib.pyplot as plt
+
+    from ternary_lib.figures import figure_html, style
+
+    style()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), _arguments(str(script), f"{folder}/drawn.png"):
+        drawn = runpy.run_path(str(script), run_name="__main__")["figure"]
+    drawn.set_dpi(200)  # of what a script draws as dots rather than shapes
+    axes = drawn.axes[0]
+    names = {"x": axes.get_xlabel(), "y": axes.get_ylabel()}
+    points = [
+        {"set": dots.get_label(), names["x"]: round(float(x), 4), names["y"]: round(float(y), 4)}
+        for dots in axes.collections
+        for x, y in dots.get_offsets()
+    ]
+    page = figure_html(drawn, name.replace("_", "-"), caption, alt, points)
+    plt.close(drawn)
+    return page
+
+
+@contextlib.contextmanager
+def _arguments(*words: str) -> Iterator[None]:
+    before, sys.argv = sys.argv, list(words)
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def _key(layout: Layout) -> str:

@@ -114,7 +114,8 @@ def moved(schedules: Mapping[str, Any], values: Mapping[str, float], policy: str
         if key == LENGTH:
             made[LENGTH] = int(value)
         elif key == RATE:
-            made["learning_rate"]["values"] = [float(f"{rate * value:.6g}") if value != 1 else rate for rate in made["learning_rate"]["values"]]
+            rates = made["learning_rate"]
+            rates["values"] = [rate if value == 1 else float(f"{rate * value:.6g}") for rate in rates["values"]]
         elif section == "phases":
             made["phases"][int(field)] = int(value)
         elif float(made[section][field]) != float(value):
@@ -178,7 +179,7 @@ class Gate(NamedTuple):
         """This gate; ValueError, one line, where it is closed for a while that is none."""
         first, last = self.closed
         if self.name == CLOSED_FOR_A_WHILE and not (_is_epoch(first) and _is_epoch(last) and first <= last):
-            raise ValueError(f"closed from {_shown(first)} to {_shown(last)}: expected two epochs, whole numbers, the first not after the last")
+            raise ValueError(f"closed from {_shown(first)} to {_shown(last)}: expected two whole epochs, the first not after the last")
         return self
 
 

@@ -73,7 +73,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing: curves over the epochs of a run, up to `top`, with the phases shaded behind; `ticks` where round numbers do not serve."""
+    """One drawing: curves over the epochs of a run, up to `top`, with the phases shaded behind; `ticks` where round ones do not serve."""
 
     label: str
     unit: str
@@ -184,16 +184,16 @@ def _legend(panel: Panel) -> str:
 
 def panel_svg(panel: Panel) -> str:
     """Draw one panel; the curves carry `data-curve` so that a test (or a reader's script) can read them back."""
-    lines = []
+    lines, total = [], panel.schedules.total_epochs
     for curve in panel.curves:
         dashes = f" stroke-dasharray='{curve.dashes}'" if curve.dashes else ""
         lines.append(
-            f"<path data-curve='{curve.key}' d='{path_of(curve.values, panel.top, panel.schedules.total_epochs)}' fill='none' stroke='{curve.colour}'"
+            f"<path data-curve='{curve.key}' d='{path_of(curve.values, panel.top, total)}' fill='none' stroke='{curve.colour}'"
             f" stroke-width='{curve.width}' stroke-opacity='{curve.opacity:g}' stroke-linejoin='round'{dashes}/>"
         )
     shut = [t for t, value in enumerate(panel.closed) if value]
     if shut:
-        ticks = "".join(f"M{x_of(t, panel.schedules.total_epochs)} {BOTTOM - 90}v90" for t in shut)
+        ticks = "".join(f"M{x_of(t, total)} {BOTTOM - 90}v90" for t in shut)
         lines.append(f"<path data-curve='closed' d='{ticks}' fill='none' stroke='currentColor' stroke-width='10'/>")
     return (
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{html.escape(panel.label, quote=True)}'"

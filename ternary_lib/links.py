@@ -1,4 +1,4 @@
-"""Check the built pages: every link resolves, nothing unrendered or failed is left, nothing is asked from outside.
+"""Check the built pages: every link resolves, nothing unrendered or failed is left, nothing is asked from outside, none is too large.
 
 Sphinx catches bad references but not dead hrefs, raw LaTeX in an output, or a script from somebody else's server.
 Run it as ``python -m ternary_lib.links SITE``.
@@ -27,6 +27,7 @@ LEFTOVERS = {
     "an error output": re.compile(r"Traceback \(most recent call last\)"),
     "a glue that found nothing": re.compile(r"glue (?:key|data) .{0,80}(?:not found|missing)|Key `?[\w.]+`? not found"),
 }
+LARGEST = 2_000_000  # bytes of a page, before the scripts that all pages share
 ERROR_CLASSES = {"system-message", "problematic", "traceback"}
 
 
@@ -97,7 +98,8 @@ def check_site(site: Path, offline: bool = True) -> list[str]:
     """Every fault of the built pages, one line each; empty when all is well.
 
     ``offline`` also reports each script, image or style sheet that a page would ask from another host on opening.
-    Pages under ``_downloads`` stand alone: their mathematics is typeset when they are opened, so LaTeX in them is no fault.
+    Pages under ``_downloads`` stand alone: their mathematics is typeset when they are opened, so LaTeX in them is no fault, and the
+    script that does it is part of them, so their size is none either.
     """
     paths = [p for p in sorted(site.rglob("*.html")) if "_static" not in p.relative_to(site).parts]
     if not paths:
@@ -107,6 +109,8 @@ def check_site(site: Path, offline: bool = True) -> list[str]:
     for path in paths:
         page, shown = pages[path.resolve()], path.relative_to(site)
         alone = shown.parts[0] == "_downloads"
+        if path.stat().st_size > LARGEST and not alone:
+            faults.append(f"{shown}: {path.stat().st_size:,} bytes: a page may have {LARGEST:,}")
         faults += [f"{shown}:{line}: {text}" for line, text in page.faults if not (alone and text.startswith("raw LaTeX"))]
         faults += [f"{shown}:{line}: {fault}" for line, fault in _check_links(path, page, pages, site, offline)]
     return faults

@@ -93,6 +93,7 @@
     function part(name) { return root.querySelector("[data-part='" + name + "']"); }
     function each(name, act) { Array.prototype.forEach.call(root.querySelectorAll(name), act); }
     function count(n) { return n.toLocaleString("en"); }
+    function signed(v) { return v.toFixed(3).replace("-", "−"); }
     function nameOf(index) {
       var found = data.named.filter(function (one) { return one.index === index; })[0];
       return found ? found.name : "";
@@ -124,7 +125,12 @@
         });
       });
       part("codes").innerHTML = '<svg viewBox="0 0 ' + (wide + 4) + ' 142" role="img" aria-label="Mean and spread of the code in each of ' + data.latent +
-        ' dimensions, pathway A as circles, pathway B as squares">' + lines.join("") + "</svg>";
+        ' dimensions, pathway A as circles, pathway B as squares; the numbers stand in the table below">' + lines.join("") + "</svg>";
+      part("code-rows").innerHTML = Array.from(codes.a.mu, function (_, d) {
+        return '<tr><th scope="row">' + d + "</th>" + PATHWAYS.map(function (p) {
+          return "<td>" + signed(codes[p].mu[d]) + "</td><td>" + codes[p].sigma[d].toFixed(3) + "</td>";
+        }).join("") + "</tr>";
+      }).join("");
     }
 
     function showTable() {

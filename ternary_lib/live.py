@@ -114,7 +114,11 @@ PAGE = """\
 <p>Each pathway encodes it and decodes the mean of its code; below the value stands its probability.</p>
 <div class="line">{tables}</div>
 <p>Its codes: mean and standard deviation by dimension, pathway A as circles, pathway B as squares.</p>
-<div data-part="codes"></div></fieldset>
+<div data-part="codes"></div>
+<details><summary>The codes as numbers</summary><div class="scroll" tabindex="0" role="region" aria-label="The codes as numbers">
+<table aria-label="Mean μ and standard deviation σ of the code in each dimension, by pathway"><thead><tr><th scope="col">dimension</th>
+<th scope="col">A: μ</th><th scope="col">A: σ</th><th scope="col">B: μ</th><th scope="col">B: σ</th></tr></thead>
+<tbody data-part="code-rows"></tbody></table></div></details></fieldset>
 <fieldset disabled><legend>A walk from this table to another</legend>
 <div class="line"><label>To <select data-part="target-named" aria-label="Name of the other table">{options}</select></label>
 <label>index <input type="number" data-part="target" min="0" max="{last}" step="1" value="{target}"></label>

@@ -144,7 +144,8 @@ class ScheduleExplorer(w.VBox):
             groups[title] = []
             for control in group:
                 look = _named(control.name) | {"layout": _wide(), "step": control.step, "min": control.low, "max": control.high}
-                made = w.IntSlider(**look) if explorer.is_whole(control.key) else w.FloatSlider(readout_format=".2f" if control.step < 1 else ".0f", **look)
+                digits = ".2f" if control.step < 1 else ".0f"
+                made = w.IntSlider(**look) if explorer.is_whole(control.key) else w.FloatSlider(readout_format=digits, **look)
                 controls[control.key] = made
                 groups[title].append(made)
         return controls, groups

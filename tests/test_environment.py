@@ -125,3 +125,23 @@ def test_ci_runs_what_the_readme_says():
 def test_citation_and_package_name_the_same_version():
     citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert str(citation["version"]) == __version__ and citation["license"] == "MIT"
+
+
+def test_checks_without_a_browser_fail_unless_they_are_told_to_go_without(tmp_path):
+    """The script on a machine with nothing but make, and a make that does nothing."""
+    for tool in ("sh", "dirname", "date"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    for tool, does in {"make": "echo make \"$@\"", "id": "echo 1000", "g++": ":"}.items():
+        (tmp_path / tool).write_text(f"#!{shutil.which('sh')}\n{does}\n")
+        (tmp_path / tool).chmod(0o755)
+
+    def checks(**more: str) -> subprocess.CompletedProcess[str]:
+        command = [shutil.which("sh"), str(PROJECT_ROOT / ".ci" / "run")]
+        return subprocess.run(command, env={"PATH": str(tmp_path)} | more, capture_output=True, text=True, check=False)
+
+    bare = checks()
+    assert bare.returncode == 1 and "no Chromium" in bare.stderr and "make check-pages" not in bare.stdout
+    told = checks(TERNARY_NO_BROWSER="1")
+    assert told.returncode == 0 and "not opened in a browser" in told.stdout and "make check-pages" not in told.stdout
+    (tmp_path / "chromium").symlink_to(shutil.which("sh"))
+    assert "make check-pages SITE=runs/book-smoke/_build/html" in checks().stdout

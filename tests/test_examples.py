@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from micro import ROOT, micro_config
@@ -73,6 +74,15 @@ def check_coverage_analysis(lines, folder):
 def check_latent_space_viz(lines, folder):
     assert len(lines[0].split(": ")[1].split()) == 16
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_example_s_figure_follows_the_page_and_gives_its_points_away():
+    page = examples.figure(ROOT / "book" / "examples" / "latent_space_viz.py", "latent_space_viz", *examples.FIGURES["latent_space_viz"])
+    assert 'fill="currentColor"' in page and "data:image/png" in page and len(page) < 1_500_000
+    rows = unquote(re.search(r'download="latent-space-viz.csv" href="data:text/csv;charset=utf-8,([^"]*)"', page)[1]).splitlines()
+    assert rows[0].startswith("set,") and len(rows) == 1 + 19_683
+    assert sum(row.startswith("commutative,") for row in rows) == 729
+    assert re.search(r'download="latent-space-viz.svg" href="data:image/svg', page)
 
 
 def check_transfer_learning(lines, folder):

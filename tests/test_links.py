@@ -104,3 +104,13 @@ def test_the_command_says_and_returns_what_it_found(site, capsys):
     faults_of(site, '<a href="nowhere.html">x</a>')
     assert links.main([str(site)]) == 1 and "nowhere.html" in capsys.readouterr().out
     assert links.main(["no such folder"]) == 2
+
+
+def test_a_page_may_weigh_two_million_bytes_and_no_more(site):
+    (site / "c.html").write_text(GOOD.format(""))
+    filler = "x" * (links.LARGEST - (site / "c.html").stat().st_size)
+    assert faults_of(site, filler) == []
+    assert faults_of(site, filler + "x") == ["c.html: 2,000,001 bytes: a page may have 2,000,000"]
+    (site / "_downloads").mkdir()
+    (site / "c.html").rename(site / "_downloads" / "c.html")
+    assert links.check_site(site) == [], "a page to take away has its own scripts in it"

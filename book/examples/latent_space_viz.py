@@ -21,7 +21,7 @@ for label, chosen, size, colour in (
     ("commutative", is_commutative(x), 9, "C0"),
 ):
     dots = mu[chosen][:, [i, j]].T
-    axes.scatter(*dots, s=size, c=colour, linewidths=0, label=label)
+    axes.scatter(*dots, s=size, c=colour, linewidths=0, rasterized=True, label=label)
 axes.set(xlabel=f"μ, dimension {i}", ylabel=f"μ, dimension {j}")
 axes.legend(loc="upper left", markerscale=2)
 figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "latent_space.png", dpi=150)
