@@ -157,11 +157,11 @@ def _axes(panel: Panel) -> str:
         parts.append(f"<text x='{x_of(t, total)}' y='{BOTTOM + 180}' text-anchor='middle'>{t:g}</text>")
     for value, words in panel.ticks or _round_ticks(panel.top):
         y = y_of(value, panel.top)
-        parts.append(f"<text x='{LEFT - 60}' y='{y + 48}' text-anchor='end'>{words}</text>")
+        parts.append(f"<text x='{LEFT - 40}' y='{y + 48}' text-anchor='end'>{words}</text>")
         parts.append(f"<path d='M{LEFT} {y}H{RIGHT}' stroke='#808080' stroke-width='6' stroke-opacity='.35'/>")
     middle = (TOP + BOTTOM) // 2
     parts.append(f"<text x='{(LEFT + RIGHT) // 2}' y='{BOTTOM + 390}' text-anchor='middle'>epoch</text>")
-    parts.append(f"<text transform='translate(140 {middle}) rotate(-90)' text-anchor='middle'>{panel.unit}</text>")
+    parts.append(f"<text transform='translate(120 {middle}) rotate(-90)' text-anchor='middle'>{panel.unit}</text>")
     return "".join(parts)
 
 

@@ -157,7 +157,7 @@ def test_page_explorer_lays_a_run_over_its_own_preset_alone(visit):
 def test_page_explorer_says_so_when_python_cannot_be_fetched(visit, name):
     one = visit()
     raised = []
-    one.page.on("pageerror", raised.append)
+    one.page.on("pageerror", lambda error: raised.append(error))
     one.page.route(f"**/{name}", lambda route: route.abort())
     page = one.open("book/explorer.html")
     page.wait_for_selector("#schedule-explorer[data-state=static]")

@@ -25,6 +25,13 @@ def _shown(page, name: str) -> tuple[list[int], list[float]]:
     return [int(trit) - 1 for trit, _ in cells], [float(text.rstrip(" %")) / 100 for _, text in cells]
 
 
+def _shown_codes(page, pathway: int) -> tuple[list[float], list[float]]:
+    """The means and the standard deviations that the table of codes holds for one pathway."""
+    read = "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => Number(cell.textContent.replace('−', '-'))))"
+    rows = page.eval_on_selector_all("[data-part=code-rows] tr", read)
+    return [row[2 * pathway] for row in rows], [row[2 * pathway + 1] for row in rows]
+
+
 def _expected(pathway, z) -> tuple[list[int], list[float]]:
     top = pathway.decoder(z).softmax(-1).max(-1)
     return (top.indices - 1)[0].tolist(), top.values[0].tolist()
@@ -48,7 +55,10 @@ def test_live_tables_show_what_the_library_computes(visit):
         said = page.inner_text("[data-part=properties]")
         assert ("not commutative" not in said, "not associative" not in said) == (bool(is_commutative(x)), bool(is_associative(x)))
         for name, pathway in (("a", model.pathway_a), ("b", model.pathway_b)):
-            codes[name, index] = pathway.encoder(x)[0]
+            codes[name, index], logvar = pathway.encoder(x)
+            mu, sigma = _shown_codes(page, "AB".index(name.upper()))
+            assert mu == pytest.approx(codes[name, index][0].tolist(), abs=6e-4)  # three digits are shown
+            assert sigma == pytest.approx((logvar / 2).exp()[0].tolist(), abs=6e-4)
             table, probability = _shown(page, f"decoded-{name}")
             wanted, sureness = _expected(pathway, codes[name, index])
             assert table == wanted

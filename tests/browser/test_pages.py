@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from built import ALONE, PAGES, PHONE
+from built import ALONE, PAGES, PHONE, SITE
 
 
 @pytest.mark.parametrize("path", PAGES + ALONE)
@@ -71,7 +71,43 @@ def test_headline_figure_can_be_read(visit, theme):
     assert contrast > 4.5
 
 
-def test_search_finds_a_word(visit):
-    page = visit().open("search.html?q=ternary")
-    page.wait_for_selector("#search-results li")
-    assert page.query_selector_all("#search-results li a")
+RARE, TARGET = "Heyting", "book/notebooks/01_theory.html"  # an implication that one chapter names
+
+
+@pytest.mark.parametrize("by", ["http", "file"])
+def test_search_leads_to_the_page_that_a_rare_word_stands_on(visit, by):
+    one = visit()
+    if by == "file":
+        one.address = SITE.as_uri()
+    page = one.open(f"search.html?q={RARE}")
+    page.wait_for_function("/matching|found/.test(document.querySelector('.search-summary').textContent)")
+    found = page.eval_on_selector_all("#search-results li > a", "links => links.map(link => link.href.split('?')[0].split('#')[0])")
+    assert found[0] == f"{one.address}/{TARGET}" and len(set(found)) < 4
+    if by == "http":
+        page.wait_for_selector("#search-results li p.context")
+    page.click(f"#search-results li > a[href*='{TARGET}']")
+    page.wait_for_url(f"**/{TARGET}*")
+    assert RARE in page.inner_text(".bd-article")
+    assert one.errors == one.outside == []
+
+
+PAPER = {"width": 718, "height": 1047}  # A4 at 96 dots an inch, less a margin of one centimetre
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if p != "index.html"])
+def test_nothing_is_clipped_or_folded_on_paper(visit, path):
+    page = visit(PAPER).open(path)
+    page.emulate_media(media="print")
+    page.wait_for_function("!document.querySelector('details:not([open])')")
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('.bd-article *')]
+          .filter(e => e.getClientRects().length && !e.closest('mjx-assistive-mml') && !e.parentElement.closest('svg'))
+          .filter(e => e.getBoundingClientRect().right > innerWidth + 1
+            || (getComputedStyle(e).overflowX !== 'visible' && e.clientWidth && e.scrollWidth > e.clientWidth + 1))
+          .slice(0, 5).map(e => e.tagName + '.' + e.className + ': ' + (e.innerText || '').slice(0, 40))"""
+    )
+    folded = page.evaluate(
+        """() => [...document.querySelectorAll('.bd-article .admonition > *, .bd-article details > *')]
+          .filter(e => getComputedStyle(e).visibility === 'hidden').map(e => e.innerText.slice(0, 40))"""
+    )
+    assert (cut, folded) == ([], [])
