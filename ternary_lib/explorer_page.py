@@ -38,11 +38,10 @@ def explorer_html(record: Mapping[str, Any]) -> str:
     policies = "".join(f'<option value="{policy}">{words}</option>' for policy, words in explorer.POLICIES.items())
     gate = GATE.format(gates=gates, policies=policies)
     sections = [
-        tau + groups["Temperature of pathway A"] + groups["Temperature of pathway B"],
+        tau + groups["Temperature of pathway A"] + groups["Temperature of pathway B"] + groups["Epochs and phases"],
         rho + gate + groups["Permeability"],
         beta + groups["KL weights"],
         rate + groups["Learning rate"],
-        groups["Epochs and phases"],
     ]
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     return PAGE.format(options=options, sections="".join(f"<section>{part}</section>" for part in sections), data=text)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
 import io
+import json
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -267,6 +270,20 @@ def test_an_archive_with_another_hash_is_refused(tmp_path):
     with pytest.raises(vendor.VendorError, match="SHA-256"):
         vendor.unpack(vendor.Package("x", "1", "0" * 64, ("keep/",)), tmp_path / "x.tgz", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_kept_as_a_script_holds_its_bytes(tmp_path):
+    (tmp_path / "a.wasm").write_bytes(bytes(range(256)))
+    vendor.embed(tmp_path / "a.wasm")
+    script = (tmp_path / "a.wasm.js").read_text()
+    name, text = re.search(r'window\.ternaryEmbedded = .*\["(.*)"\] = "(.*)";', script).groups()
+    assert name == "a.wasm" and base64.b64decode(text) == bytes(range(256))
+
+
+def test_the_explorer_asks_for_the_files_that_are_kept_as_scripts():
+    script = (PROJECT_ROOT / "book" / "_static" / "explorer.js").read_text(encoding="utf-8")
+    (pyodide,) = (package for package in vendor.PACKAGES if package.name == "pyodide")
+    assert json.loads(re.search(r"BINARIES = (\[.*?\])", script)[1]) == list(pyodide.embed) and set(pyodide.embed) <= set(pyodide.keep)
 
 
 def test_a_failed_fetch_leaves_no_folder(tmp_path, no_npm):

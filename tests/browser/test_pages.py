@@ -98,7 +98,7 @@ PAPER = {"width": 718, "height": 1047}  # A4 at 96 dots an inch, less a margin o
 def test_nothing_is_clipped_or_folded_on_paper(visit, path):
     page = visit(PAPER).open(path)
     page.emulate_media(media="print")
-    page.wait_for_function("!document.querySelector('details:not([open])')")
+    page.wait_for_function("!document.querySelector('details:not([open])')", timeout=20_000)
     cut = page.evaluate(
         """() => [...document.querySelectorAll('.bd-article *')]
           .filter(e => e.getClientRects().length && !e.closest('mjx-assistive-mml') && !e.parentElement.closest('svg'))
