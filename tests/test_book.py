@@ -166,7 +166,7 @@ def small_book(layout):
         (layout.root / "book" / "_ext" / extension.name).write_text(extension.read_text(encoding="utf-8"), encoding="utf-8")
     static = layout.root / "book" / "_static"
     static.mkdir()
-    for name in ("custom.css", "figures.css", "widgets.js", "logo.svg"):
+    for name in ("custom.css", "figures.css", "page.js", "widgets.js", "logo.svg"):
         (static / name).write_bytes((PROJECT_ROOT / "book" / "_static" / name).read_bytes())
     (layout.root / "book" / "references.bib").write_text("")
     (layout.root / "book" / "intro.md").write_text("# Intro\n\nSize {value}`build.size`, {doc}`notebooks/01_one`.\n")
