@@ -158,7 +158,8 @@ def _count_cells(pathway: Pathway, config: Config, purpose: tuple[str, int], wor
 def cell_statistics(counts: Int[Tensor, "19683"]) -> dict[str, float | int | None]:
     """Statistics of the argmax cell masses p_i = counts_i / draws.
 
-    ``efficiency`` (of the coverage that 50,000 draws from these masses reach on average; 1 is uniform), ``kl_to_uniform`` (nats, less its expected bias (cells - 1)/(2·draws)), ``smallest_cell`` (×19,683; 1 is uniform),
+    ``efficiency`` (of the coverage that 50,000 draws from these masses reach on average; 1 is uniform),
+    ``kl_to_uniform`` (nats, less its expected bias (cells - 1)/(2·draws)), ``smallest_cell`` (×19,683; 1 is uniform),
     ``empty_cells``, ``draws_to_complete`` (expected draws until every operation is found; None where a cell is empty).
     """
     draws = int(counts.sum())
