@@ -58,9 +58,9 @@ class Workload:
 def draw_batch(config: Config, seeds: int, number: int) -> Batch:
     """A batch of operations and noise for each seed of a stack."""
     generator = torch.Generator().manual_seed(number)
-    size = config.training.batch_size
+    size, latent = config.training.batch_size, config.model.latent_dim
     x = all_operations()[torch.randint(NUM_OPERATIONS, (seeds, size), generator=generator)]  # [seeds, size, 9]
-    return Batch(x.float(), x + 1, torch.randn(seeds, 2, size, config.model.latent_dim, generator=generator))
+    return Batch(x.float(), x + 1, torch.randn(seeds, 2, size, latent, generator=generator), torch.zeros(seeds, 0, latent))
 
 
 def measure(config: Config, trials: int, quick: bool = False) -> Iterator[tuple[str, Any]]:

@@ -76,7 +76,7 @@ def decode_indices(
 ) -> dict[str, Int[Tensor, "batch"]]:
     """Decode logits to operation indices under each mode; ``categorical`` alone reads ``uniforms``, drawn from [0, 1)."""
     low, mid, high = logits.movedim(-1, 0).contiguous()  # three [n, 9]
-    powers = 3.0 ** torch.arange(POSITIONS - 1, -1, -1, device=logits.device)
+    powers = (3.0 ** torch.arange(POSITIONS - 1, -1, -1, device=logits.device)).float()
     exponentials = None
     decoded = {}
     for mode in modes:

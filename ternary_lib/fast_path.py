@@ -82,11 +82,11 @@ def _wanted(config: Config, device: torch.device, required: str | None) -> tuple
 def _build(path: str, step: Step, state: State) -> Program:
     compiled = compile_step(step, state)
     full = replay(compiled, state, *example(step, state)) if path == "graph" else compiled
-    size = step.config.training.batch_size
+    shapes = [part.shape for part in example(step, state)[0]]
 
     def run(state: State, batch: Batch, dials: Dials) -> Tensor:
-        # The epoch's last, smaller batch runs plainly: compiling for it as well would take as long again.
-        return full(state, batch, dials) if batch.x.shape[1] == size else step(state, batch, dials)
+        # The epoch's last, smaller batch and the phases without prior draws run plainly: compiling for them too would take as long again.
+        return full(state, batch, dials) if [part.shape for part in batch] == shapes else step(state, batch, dials)
 
     return run
 
@@ -144,7 +144,8 @@ def example(step: Step, state: State) -> tuple[Batch, Dials]:
     seeds, device, dtype = len(state.theta), state.theta.device, state.theta.dtype
     size, latent = step.config.training.batch_size, step.config.model.latent_dim
     x = torch.zeros(seeds, size, 9, device=device, dtype=dtype)
-    batch = Batch(x, x.long() + 1, torch.zeros(seeds, 2, size, latent, device=device, dtype=dtype))
+    draws = step.config.prior_matching.draws if step.config.prior_matching else 0
+    batch = Batch(x, x.long() + 1, x.new_zeros(seeds, 2, size, latent), x.new_zeros(seeds, draws, latent))
     small = [torch.full((seeds,), 1e-3, device=device, dtype=dtype) for _ in Dials._fields[:-1]]
     return batch, Dials(*small, torch.full((seeds, 3), 0.5, device=device, dtype=dtype))
 

@@ -55,7 +55,8 @@ class LookAhead:
 
     def _losses(self, state: State, batch: Batch, dials: Dials) -> tuple[list[Tensor], LossBreakdown]:
         leaves = {name: p.detach().requires_grad_() for name, p in self.step.unflatten(state.theta).items()}
-        return list(leaves.values()), self.step.losses(leaves, batch, dials, self.step.scales(state))
+        losses, _ = self.step.losses(leaves, state, batch, dials)
+        return list(leaves.values()), losses
 
     def _update_slope(self, state: State) -> Tensor:
         # ∂u/∂ĝ of Adam's u = m̂/(√v̂ + ε), with the moments after the step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ternary_lib.config import LossConfig
+from ternary_lib.config import LossConfig, PriorMatchingConfig
 from ternary_lib.model import DualOutput
+from ternary_lib.operations import NUM_OPERATIONS, POSITIONS
 
 
 class LossBreakdown(NamedTuple):
@@ -105,6 +108,36 @@ def entropy_alignment(entropy_a: Float[Tensor, ""], entropy_b: Float[Tensor, ""]
     return (entropy_a - entropy_b).abs()
 
 
+def cell_masses(logits: Float[Tensor, "draws 9 3"]) -> Float[Tensor, "19683"]:
+    """p̂(x) = 1/M Σ_m Π_j p(x_j | z_m): the share of M decoded draws that falls to each operation, in the order of their indices.
+
+    Example:
+        >>> masses = cell_masses(torch.zeros(4, 9, 3))
+        >>> round(float(masses.sum()), 4), round(19_683 * float(masses[0]), 4)
+        (1.0, 1.0)
+    """
+    p = logits.softmax(-1)
+    # Σ over draws of an outer product is a matrix product: the 19,683 masses of a single draw are never written down.
+    return (_joint(p[:, :5]).T @ _joint(p[:, 5:])).flatten() / len(logits)
+
+
+def prior_mismatch(
+    logits: Float[Tensor, "draws 9 3"], memory: Float[Tensor, "19683"], config: PriorMatchingConfig
+) -> Float[Tensor, ""]:
+    """How far decoded prior draws are from uniform: α_marg·(9 ln 3 - H_output) + α_cell·(N·Σ_x p̂(x)·p̄(x) - 1), in nats.
+
+    p̂ are the draws' masses (``cell_masses``) and p̄ the memory, a constant. With p̄ = p the second sum is the χ² divergence
+    of p from uniform and its gradient half that of χ²; near uniform χ² is twice the KL divergence. It is 0 for a uniform memory.
+
+    Args:
+        logits: what prior draws decode to.
+        memory: the operations' masses among the draws of many earlier steps; sums to 1.
+        config: the weights α_marg, α_cell.
+    """
+    gap = POSITIONS * math.log(3) - output_entropy(logits)
+    return config.marginals * gap + config.cells * (NUM_OPERATIONS * cell_masses(logits) @ memory - 1)
+
+
 def total_loss(
     output: DualOutput,
     classes: Int[Tensor, "batch 9"],
@@ -112,10 +145,11 @@ def total_loss(
     lambdas: Float[Tensor, "3"],
     scales: tuple[float, float] | Float[Tensor, "2"] = (1.0, 1.0),
     config: LossConfig | None = None,
+    mismatches: Sequence[Float[Tensor, ""]] | None = None,
 ) -> LossBreakdown:
     """L_total = λ₁·g_A·L_A + λ₂·g_B·L_B + λ₃·L_align.
 
-    L_A = CE_A + β_A·KL_A; L_B = CE_B + β_B·KL_B - α_ent·H_output + α_rep·L_rep.
+    L_A = CE_A + β_A·KL_A; L_B = CE_B + β_B·KL_B - α_ent·H_output + α_rep·L_rep; with prior matching each has its mismatch added.
     Source: *Mathematical Foundations*, section "Complete Loss Decomposition".
 
     Args:
@@ -125,6 +159,7 @@ def total_loss(
         lambdas: λ₁, λ₂, λ₃; where they require a gradient they stay in the graph.
         scales: g_A, g_B, taken as constants.
         config: α_ent, α_rep and the forms of the terms; None for the defaults.
+        mismatches: of A and B, from ``prior_mismatch``; None where prior draws are not matched.
     """
     config = config or LossConfig()
     a, b = output
@@ -138,8 +173,18 @@ def total_loss(
     align = entropy_alignment(h_a, h_b)
     loss_a = ce_a + betas[0] * kl_a
     loss_b = ce_b + betas[1] * kl_b - config.output_entropy_weight * h_output + config.repulsion_weight * rep
+    if mismatches is not None:
+        loss_a, loss_b = loss_a + mismatches[0], loss_b + mismatches[1]
     total = lambdas[0] * scales[0] * loss_a + lambdas[1] * scales[1] * loss_b + lambdas[2] * align
     return LossBreakdown(total, loss_a, loss_b, ce_a, kl_a, ce_b, kl_b, h_output, rep, align, h_a, h_b)
+
+
+def _joint(p: Float[Tensor, "draws positions 3"]) -> Float[Tensor, "draws joint"]:
+    # Π_j p(x_j) for every combination of the positions' values, the last position changing fastest
+    joint = p[:, 0]
+    for position in p.unbind(1)[1:]:
+        joint = (joint[:, :, None] * position[:, None, :]).flatten(1)
+    return joint
 
 
 def _entropy(p: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:

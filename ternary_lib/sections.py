@@ -154,6 +154,16 @@ class LossConfig(Section):
     latent_range: Positive = 3.0  # bins cover [-range, range]
 
 
+class PriorMatchingConfig(Section):
+    """A term of each pathway's loss that makes decoded prior draws uniform over the operations."""
+
+    draws: Count = 1_024  # z ~ N(0, I) decoded a step, the same ones by both pathways
+    from_phase: Annotated[int, Field(ge=1, le=4)] = 2  # before, a pathway learns to reconstruct
+    marginals: NonNegative = 5.0  # weight of 9 ln 3 - H_output of the draws: each position's values equally frequent
+    cells: NonNegative = 10.0  # weight of half the χ² of the operations' masses: every operation equally frequent
+    memory: Annotated[float, Field(ge=0, lt=1)] = 0.998  # of the moving average of what was decoded: 1,024 draws say little of 19,683 cells
+
+
 class BalanceConfig(Section):
     """Loss weights λ and the gradient scales g_A, g_B."""
 
@@ -231,6 +241,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     schedules: SchedulesConfig = SchedulesConfig()
     loss: LossConfig = LossConfig()
+    prior_matching: PriorMatchingConfig | None = None  # None: no such term, as the sources have it
     balance: BalanceConfig = BalanceConfig()
     statenet: StateNetConfig = StateNetConfig()
     training: TrainingConfig = TrainingConfig()

@@ -12,19 +12,22 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from ternary_lib.config import BalanceConfig, Config
 from ternary_lib.control import Controls
-from ternary_lib.losses import LossBreakdown, total_loss
+from ternary_lib.coverage import decode_indices
+from ternary_lib.losses import LossBreakdown, prior_mismatch, total_loss
 from ternary_lib.model import TernaryVAE
+from ternary_lib.operations import NUM_OPERATIONS
 
 STEP_COLUMNS = (*LossBreakdown._fields, "grad_norm_a", "grad_norm_b", "scaled_loss_a", "scaled_loss_b")
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's defaults
 
 
 class Batch(NamedTuple):
-    """What a step reads: operations, their classes, and the noise ε of both pathways."""
+    """What a step reads: operations, their classes, the noise ε of both pathways, and draws z ~ N(0, I) to be matched (or none)."""
 
     x: Float[Tensor, "seeds batch 9"]
     classes: Int[Tensor, "seeds batch 9"]
     noise: Float[Tensor, "seeds 2 batch latent"]
+    prior: Float[Tensor, "seeds draws latent"]
 
 
 class Dials(NamedTuple):
@@ -57,6 +60,7 @@ class State(NamedTuple):
     # double: 1 - 0.999^t loses four digits in single; powers, for a compiled step would take them anew at each weight
     powers: Float[Tensor, "seeds 2"]
     norms: Float[Tensor, "seeds 2"]  # EMA‖∇_A‖, EMA‖∇_B‖; not read before the first step unless the config sets them
+    memory: Float[Tensor, "seeds 2 cells"]  # p̄ of prior matching, uniform at first; no cells without it
 
 
 class Step:
@@ -78,7 +82,9 @@ class Step:
         theta = torch.stack([self.flatten(dict(model.named_parameters())) for model in models])
         norms = torch.full((len(models), 2), self.config.balance.initial_norm or 0.0, device=theta.device, dtype=theta.dtype)
         powers = torch.ones(len(models), 2, dtype=torch.float64, device=theta.device)
-        return State(theta, torch.zeros_like(theta), torch.zeros_like(theta), powers, norms)
+        cells = NUM_OPERATIONS if self.config.prior_matching else 0
+        memory = torch.full((len(models), 2, cells), 1 / NUM_OPERATIONS, device=theta.device, dtype=theta.dtype)
+        return State(theta, torch.zeros_like(theta), torch.zeros_like(theta), powers, norms, memory)
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, "parameters"]:
         """Both pathways' parameters of one seed as one vector."""
@@ -95,19 +101,21 @@ class Step:
     def __call__(self, state: State, batch: Batch, dials: Dials) -> Float[Tensor, "seeds columns"]:
         """One update of ``state``; returns every loss term and gradient norm of each seed (``STEP_COLUMNS``)."""
         balance = self.config.balance
-        with torch.no_grad():
-            scales = self.scales(state)
-        gradient, losses = self._gradient(state.theta, batch, dials, scales)
+        scales = self.scales(state)
+        gradient, losses, decoded = self._gradient(state, batch, dials)
         with torch.no_grad():
             parts = gradient.tensor_split([self.cut], dim=1)
             norms = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts], dim=1)  # [seeds, 2]
             factor = clip_factor(norms, self.config.training.grad_clip)
             seen = norms * factor if balance.norm_after_clip else norms
             state.norms.copy_(average_norms(state, seen, dials.momentum, balance))
+            if decoded.shape[-1]:
+                remember(state.memory, decoded, self.config.prior_matching.memory)
             adamw(state, gradient * factor, dials.rate[:, None], self.config.training.weight_decay)
             scaled = [scales[:, 0] * losses.loss_a, scales[:, 1] * losses.loss_b]
             return torch.stack([*losses, *norms.unbind(1), *scaled], dim=1)
 
+    @torch.no_grad()
     def scales(self, state: State) -> Float[Tensor, "seeds 2"]:
         """g_A and g_B of each seed; 1 before the first measurement."""
         scales = gradient_scales(state.norms, self.config.balance)
@@ -115,31 +123,47 @@ class Step:
             return scales
         return torch.where(started(state), scales, 1.0)
 
-    def losses(self, parameters: dict[str, Tensor], batch: Batch, dials: Dials, scales: Tensor) -> LossBreakdown:
-        """Every loss term, each [seeds], of the parameters [seeds, …]."""
-        if len(scales) > 1:
-            return vmap(self._losses)(parameters, batch, dials, scales)
-        first = ({name: p[0] for name, p in parameters.items()}, *(_first(part) for part in (batch, dials)), scales[0])
-        return LossBreakdown(*(value[None] for value in self._losses(*first)))  # no vmap where nothing is stacked
+    def losses(
+        self, parameters: dict[str, Tensor], state: State, batch: Batch, dials: Dials
+    ) -> tuple[LossBreakdown, Int[Tensor, "seeds 2 draws"]]:
+        """Every loss term, each [seeds], of the parameters [seeds, …]; and the operations that each pathway makes of prior draws."""
+        if len(state.theta) > 1:
+            return vmap(self._losses)(parameters, batch, dials, self.scales(state), state.memory)
+        alone = ({name: p[0] for name, p in parameters.items()}, *(_first(part) for part in (batch, dials)))
+        losses, decoded = self._losses(*alone, self.scales(state)[0], state.memory[0])
+        return LossBreakdown(*(value[None] for value in losses)), decoded[None]  # no vmap where nothing is stacked
 
-    def _losses(self, parameters: dict[str, Tensor], batch: Batch, dials: Dials, scales: Tensor) -> LossBreakdown:
-        taus = (dials.tau_a, dials.tau_b)
+    def _losses(
+        self, parameters: dict[str, Tensor], batch: Batch, dials: Dials, scales: Tensor, memory: Tensor
+    ) -> tuple[LossBreakdown, Tensor]:
+        taus, betas = (dials.tau_a, dials.tau_b), (dials.beta_a, dials.beta_b)
         output = functional_call(self.skeleton, parameters, (batch.x, *taus, dials.rho), {"noise": batch.noise})
-        return total_loss(output, batch.classes, (dials.beta_a, dials.beta_b), dials.lambdas, scales, self.config.loss)
+        mismatches, decoded = None, batch.classes.new_empty(2, 0)
+        if len(batch.prior):
+            drawn = [self._decode(name, parameters, batch.prior) for name in ("pathway_a", "pathway_b")]
+            mismatches = [prior_mismatch(*pair, self.config.prior_matching) for pair in zip(drawn, memory, strict=True)]
+            decoded = torch.stack([decode_indices(logits, ("argmax",))["argmax"] for logits in drawn])
+        return total_loss(output, batch.classes, betas, dials.lambdas, scales, self.config.loss, mismatches), decoded
 
-    def _gradient(self, theta: Tensor, batch: Batch, dials: Dials, scales: Tensor) -> tuple[Tensor, LossBreakdown]:
-        def objective(parameters: dict[str, Tensor]) -> tuple[Tensor, LossBreakdown]:
-            losses = self.losses(parameters, batch, dials, scales)
-            return losses.total.sum(), losses  # a sum over seeds that share nothing: each gets its own gradient
+    def _decode(self, pathway: str, parameters: dict[str, Tensor], z: Tensor) -> Float[Tensor, "draws 9 3"]:
+        prefix = f"{pathway}.decoder."
+        own = {name.removeprefix(prefix): p for name, p in parameters.items() if name.startswith(prefix)}
+        return functional_call(self.skeleton.get_submodule(f"{pathway}.decoder"), own, (z,))
 
-        parameters = self.unflatten(theta)
+    def _gradient(self, state: State, batch: Batch, dials: Dials) -> tuple[Tensor, LossBreakdown, Tensor]:
+        def objective(parameters: dict[str, Tensor]) -> tuple[Tensor, tuple[LossBreakdown, Tensor]]:
+            losses, decoded = self.losses(parameters, state, batch, dials)
+            return losses.total.sum(), (losses, decoded)  # a sum over seeds that share nothing: each gets its own gradient
+
+        parameters = self.unflatten(state.theta)
         if torch.compiler.is_compiling():  # the tracer follows torch.func; run plainly, autograd is twice as fast
-            gradients, (_, losses) = grad_and_value(objective, has_aux=True)(parameters)
-            return torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1), losses
+            gradients, (_, (losses, decoded)) = grad_and_value(objective, has_aux=True)(parameters)
+            return torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1), losses, decoded
         leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
-        total, losses = objective(leaves)
+        total, (losses, decoded) = objective(leaves)
         gradients = torch.autograd.grad(total, list(leaves.values()))
-        return torch.cat([g.flatten(1) for g in gradients], dim=1), LossBreakdown(*(value.detach() for value in losses))
+        losses = LossBreakdown(*(value.detach() for value in losses))
+        return torch.cat([g.flatten(1) for g in gradients], dim=1), losses, decoded
 
 
 def gradient_scales(norms: Float[Tensor, "... 2"], config: BalanceConfig) -> Float[Tensor, "... 2"]:
@@ -169,6 +193,12 @@ def gradient_ratio(norms: Float[Tensor, "2"]) -> float:
 def clip_factor(norms: Float[Tensor, "seeds parts"], limit: float) -> Float[Tensor, "seeds 1"]:
     """What a gradient is multiplied by so that its norm, given by its parts' norms, is at most ``limit``."""
     return (limit / (torch.linalg.vector_norm(norms, dim=1, keepdim=True) + 1e-6)).clamp(max=1)
+
+
+def remember(memory: Float[Tensor, "seeds 2 cells"], decoded: Int[Tensor, "seeds 2 draws"], momentum: float) -> None:
+    """p̄ ← momentum·p̄ + (1 - momentum)·(each operation's share of this step's draws), in place."""
+    share = torch.full_like(decoded, (1 - momentum) / decoded.shape[-1], dtype=memory.dtype)
+    memory.mul_(momentum).scatter_add_(-1, decoded, share)
 
 
 def adamw(state: State, gradient: Float[Tensor, "seeds parameters"], rate: Float[Tensor, "seeds 1"], decay: float) -> None:

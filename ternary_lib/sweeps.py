@@ -186,12 +186,19 @@ def _agreement(record: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[boo
     if "error" in again:
         return False, str(again["error"])
     numbers = ("weights_sha256", "best_validation_loss", "best_epoch", "untrained", "final", "history")
-    different = [name for name in numbers if record.get(name) != again[name]]
+    different = [name for name in numbers if not _repeated(record.get(name), again[name])]
     if not different:
         return True, "the same weights and every number the same, to the last bit"
     kinds = [part.get("hardware", {}).get("cpu") for part in (record, again)]
     where = "on the same kind of machine" if kinds[0] == kinds[1] else f"recorded on {kinds[0]}, run again on {kinds[1]}"
     return False, f"other {', '.join(different)} ({where})"
+
+
+def _repeated(recorded: Any, again: Any) -> bool:
+    # Whether every number recorded came out again; what is measured only since then is no difference.
+    if isinstance(recorded, Mapping) and isinstance(again, Mapping):
+        return all(name in again and _repeated(value, again[name]) for name, value in recorded.items())
+    return recorded == again
 
 
 def _run_all(

@@ -151,7 +151,7 @@ class Trainer:
         ]
         dials = Dials.of(controls, self.device)
         looks = self.controllers[0].signal == "hypergradient" and self.controllers[0].corrected
-        every, batches, by_all = self.config.statenet.hypergradient_interval, self._batches(), []
+        every, batches, by_all = self.config.statenet.hypergradient_interval, self._batches(controls[0].phase), []
         log = torch.zeros(len(controls), len(STEP_COLUMNS), device=self.device)
         for step, batch in enumerate(batches):
             if looks and step % every == 1:
@@ -167,16 +167,19 @@ class Trainer:
         self._require_finite(epoch)
         return controls, self.means
 
-    def _batches(self) -> list[Batch]:
-        """An epoch's batches, every seed in an order and with noise from its own stream; the last may be smaller."""
+    def _batches(self, phase: int = 1) -> list[Batch]:
+        """An epoch's batches, every seed in an order and with draws from its own stream; the last may be smaller."""
         size, latent, n = self.config.training.batch_size, self.config.model.latent_dim, len(self.operations)
+        matching = self.config.prior_matching
+        draws = matching.draws if matching and phase >= matching.from_phase else 0
         orders = [torch.randperm(n, generator=g, device=self.device) for g in self.generators]
         x = self.operations[torch.stack(orders)]  # [seeds, n, 9]
         noise = [torch.randn(2 * n * latent, generator=g, device=self.device) for g in self.generators]
         drawn = torch.stack(noise).split(2 * size * latent, dim=1)  # [seeds, 2·batch·latent] each
+        prior = [torch.randn(len(drawn), draws, latent, generator=g, device=self.device) for g in self.generators]
         return [
-            Batch(*map(_packed, (part.to(epsilon.dtype), part + 1, epsilon.unflatten(1, (2, -1, latent)))))
-            for part, epsilon in zip(x.split(size, dim=1), drawn, strict=True)
+            Batch(*map(_packed, (part.to(epsilon.dtype), part + 1, epsilon.unflatten(1, (2, -1, latent)), z)))
+            for part, epsilon, z in zip(x.split(size, dim=1), drawn, torch.stack(prior, dim=1), strict=True)
         ]
 
     def _ratio(self, member: int) -> float:
@@ -197,6 +200,7 @@ class Trainer:
         tensors |= {f"model/statenet.{name}": value for name, value in controller.statenet.state_dict().items()}
         tensors |= {f"optimizer/{name}": getattr(state, name)[member] for name in ("exp_avg", "exp_avg_sq", "powers")}
         tensors["controller/gradient_norms"] = state.norms[member]
+        tensors |= {"prior_matching/memory": state.memory[member]} if self.config.prior_matching else {}
         tensors |= _optimizer_tensors("statenet_optimizer", controller.optimizer)
         tensors["controller/lambdas"] = controller.lambdas
         tensors["controller/rho"] = torch.tensor(controller.permeability.rho, dtype=torch.float64)
@@ -212,6 +216,8 @@ class Trainer:
         state.exp_avg_sq[member].copy_(tensors["optimizer/exp_avg_sq"])
         state.powers[member].copy_(tensors["optimizer/powers"])
         state.norms[member].copy_(tensors["controller/gradient_norms"])
+        if self.config.prior_matching:
+            state.memory[member].copy_(tensors["prior_matching/memory"])
         _restore_optimizer("statenet_optimizer", controller.optimizer, tensors)
         controller.lambdas = tensors["controller/lambdas"].to(self.device)
         controller.permeability.rho = float(tensors["controller/rho"])

@@ -52,7 +52,7 @@ def test_steps_of_the_yardstick_equal_the_librarys():
     for number, x in enumerate(all_operations()[: 3 * size].split(size)):
         torch.manual_seed(number)
         noise = torch.stack([torch.randn(size, latent), torch.randn(size, latent)])  # A's first, as the model draws them
-        row = step(state, Batch(x[None].float(), x[None] + 1, noise[None]), Dials.of([controls]))[0]
+        row = step(state, Batch(x[None].float(), x[None] + 1, noise[None], torch.zeros(1, 0, latent)), Dials.of([controls]))[0]
         torch.manual_seed(number)
         theirs = loop.step(x, controls)
         ours = dict(zip(STEP_COLUMNS, row.tolist(), strict=True))
@@ -340,7 +340,7 @@ def test_the_optimisers_part_is_the_steps():
     _, step, state, controls = both_sides()
     batch, dials = roofline.draw_batch(CONFIG, 1, 0), Dials.of([controls])
     copy = type(state)(*(t.clone() for t in state))
-    gradient, _ = step._gradient(state.theta, batch, dials, torch.ones(1, 2))
+    gradient, *_ = step._gradient(state, batch, dials)
     step(state, batch, dials)
     with torch.no_grad():
         roofline.optimise(step, copy, gradient, dials)

@@ -148,7 +148,17 @@ def test_exactly_equal_counts():
     found = cell_statistics(torch.full((N,), 1_000))
     assert found["kl_to_uniform"] == pytest.approx(-(N - 1) / (2 * 1_000 * N), abs=1e-9)
     assert found["smallest_cell"] == pytest.approx(1)
+    assert found["efficiency"] == pytest.approx(1, abs=1e-12)
     assert found["draws_to_complete"] == pytest.approx(N * harmonic(N), rel=1e-5)
+
+
+def test_efficiency_of_a_generator_of_half_the_operations():
+    """It finds half of what is there, and that half as a uniform generator of twice the draws: c = ½·(1 - (1 - 2/N)^50,000)."""
+    counts = torch.zeros(N - 1, dtype=torch.long)
+    counts[: (N - 1) // 2] = 8
+    covered = 0.5 * (1 - (1 - 2 / (N - 1)) ** 50_000)
+    expected = math.log(1 - covered) / (50_000 * math.log1p(-1 / N))
+    assert cell_statistics(counts)["efficiency"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_empty_cells_leave_no_number_of_draws():

@@ -182,7 +182,7 @@ def test_the_graph_form_sends_full_batches_to_the_graph_and_the_last_one_to_the_
     chosen = fast_step(step, state)
     assert chosen.path == "graph"
     batch, dials = example(step, state)
-    small = Batch(batch.x[:, :7], batch.classes[:, :7], batch.noise[:, :, :7])
+    small = Batch(batch.x[:, :7], batch.classes[:, :7], batch.noise[:, :, :7], batch.prior)
     for part in (batch, small):
         twin = copied(state)
         expected = step(twin, part, dials)

@@ -41,7 +41,7 @@ def test_lookahead_equals_finite_differences(double_precision, grad_clip):
         trainer.look_ahead.before(state, first, moved)
         norms = trainer.step(state, first, moved)[0, [STEP_COLUMNS.index(f"grad_norm_{p}") for p in "ab"]]
         gradient = trainer.look_ahead.after(state, second, moved)
-        losses = trainer.step.losses(trainer.step.unflatten(state.theta), second, moved, trainer.step.scales(state))
+        losses, _ = trainer.step.losses(trainer.step.unflatten(state.theta), state, second, moved)
         return float(losses.loss_a + losses.loss_b), gradient[0], float(torch.linalg.vector_norm(norms))
 
     _, measured, norm = outcome()

@@ -84,7 +84,7 @@ def test_transient_is_what_adamw_does():
     generator = torch.Generator().manual_seed(0)
     empty = torch.zeros(1, parameters, dtype=torch.float64)
     powers = torch.ones(1, 2, dtype=torch.float64)
-    states = [State(empty.clone(), empty.clone(), empty.clone(), powers.clone(), torch.zeros(1, 2)) for _ in range(2)]
+    states = [State(*(part.clone() for part in (empty, empty, empty, powers, torch.zeros(1, 2), torch.zeros(1, 2, 0)))) for _ in range(2)]
     found = []
     for k in range(before + after):
         gradient = torch.randn(1, parameters, generator=generator, dtype=torch.float64).sign()

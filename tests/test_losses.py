@@ -8,19 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from ternary_lib.config import LossConfig
+from ternary_lib.config import LossConfig, PriorMatchingConfig
 from ternary_lib.losses import (
     LossBreakdown,
+    cell_masses,
     cross_entropy,
     entropy_alignment,
     kl_divergence,
     latent_entropy,
     output_entropy,
+    prior_mismatch,
     repulsion,
     total_loss,
 )
 from ternary_lib.model import DualOutput, PathwayOutput
-from ternary_lib.operations import all_operations
+from ternary_lib.operations import all_operations, from_index
 
 LN3 = math.log(3)
 WIDTH = 6 / 50  # of a bin
@@ -379,3 +381,63 @@ def test_all_gradients_are_finite_when_samples_sit_on_centres_and_outside():
     for pathway in output:
         for name in ("mu", "logvar", "z", "logits"):
             assert torch.isfinite(getattr(pathway, name).grad).all(), name
+
+
+# --- prior matching ----------------------------------------------------------------------------------------------
+
+
+def sharp(*indices, size=60.0):
+    """Logits that decode to these operations, nothing else."""
+    return size * torch.nn.functional.one_hot(from_index(torch.tensor(indices)) + 1, 3).double()
+
+
+def test_cell_masses_of_sharp_draws_are_their_shares():
+    masses = cell_masses(sharp(0, 5, 19_682, 5))
+    assert masses[[0, 5, 19_682]].tolist() == pytest.approx([0.25, 0.5, 0.25])
+    assert float(masses.sum()) == pytest.approx(1)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_cell_masses_are_the_products_of_the_positions_probabilities(seed):
+    logits = random(seed, 3, 9, 3)
+    masses, p = cell_masses(logits), logits.softmax(-1)
+    classes = all_operations()[seed % 19_683] + 1
+    expected = p[:, torch.arange(9), classes].prod(-1).mean()
+    assert masses[seed % 19_683].item() == pytest.approx(expected.item(), rel=1e-12)
+    assert float(masses.sum()) == pytest.approx(1)
+
+
+def test_prior_mismatch_of_uniform_draws_is_zero():
+    uniform = torch.full((19_683,), 1 / 19_683, dtype=torch.float64)
+    assert prior_mismatch(torch.zeros(8, 9, 3, dtype=torch.float64), uniform, PriorMatchingConfig()).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_prior_mismatch_of_one_operation_alone():
+    """Marginals without entropy, 9 ln 3; a memory of the same operation alone, N - 1; one of the others alone, -1."""
+    config = PriorMatchingConfig(marginals=2.0, cells=3.0)
+    memory = torch.zeros(19_683, dtype=torch.float64)
+    memory[7] = 1
+    assert prior_mismatch(sharp(7, 7), memory, config).item() == pytest.approx(2 * 9 * LN3 + 3 * 19_682)
+    assert prior_mismatch(sharp(8, 8), memory, config).item() == pytest.approx(2 * 9 * LN3 - 3)
+
+
+def test_a_memory_of_the_draws_themselves_gives_chi_squared_and_half_its_gradient():
+    logits = random(4, 50, 9, 3).requires_grad_()
+    masses = cell_masses(logits)
+    chi_squared = 19_683 * masses.square().sum() - 1
+    term = prior_mismatch(logits, masses.detach(), PriorMatchingConfig(marginals=0.0, cells=1.0))
+    assert term.item() == pytest.approx(chi_squared.item())
+    ours, whole = (torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (term, chi_squared))
+    assert torch.allclose(2 * ours, whole, rtol=1e-9, atol=1e-12)
+    assert whole.abs().max() > 1e-3
+
+
+def test_mismatches_are_added_to_their_pathways_losses():
+    output, classes = a_batch(3)
+    lambdas = torch.tensor([0.7, 0.8, 0.3], dtype=torch.float64)
+    plain = total_loss(output, classes, (0.5, 0.4), lambdas, (1.5, 0.75))
+    matched = total_loss(output, classes, (0.5, 0.4), lambdas, (1.5, 0.75), mismatches=(torch.tensor(2.0), torch.tensor(3.0)))
+    assert (matched.loss_a - plain.loss_a).item() == pytest.approx(2)
+    assert (matched.loss_b - plain.loss_b).item() == pytest.approx(3)
+    assert (matched.total - plain.total).item() == pytest.approx(0.7 * 1.5 * 2 + 0.8 * 0.75 * 3)

@@ -316,7 +316,7 @@ def averaged(measurements, momentum=0.9, config=None):
     """The moving average after each measurement [‖∇_A‖, ‖∇_B‖] of one seed."""
     config = config or BalanceConfig()
     empty = torch.zeros(1, 1)
-    state = State(empty, empty, empty, torch.ones(1, 2), torch.full((1, 2), config.initial_norm or 0.0))
+    state = State(empty, empty, empty, torch.ones(1, 2), torch.full((1, 2), config.initial_norm or 0.0), torch.zeros(1, 2, 0))
     for values in measurements:
         state.norms.copy_(average_norms(state, torch.tensor([values]), torch.tensor([momentum]), config))
         state.powers.mul_(0.9)

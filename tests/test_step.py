@@ -7,10 +7,10 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from ternary_lib.config import load_config
-from ternary_lib.losses import LossBreakdown, total_loss
+from ternary_lib.losses import LossBreakdown, prior_mismatch, total_loss
 from ternary_lib.model import TernaryVAE
-from ternary_lib.operations import all_operations
-from ternary_lib.step import STEP_COLUMNS, Batch, Dials, State, Step, adamw
+from ternary_lib.operations import all_operations, to_index
+from ternary_lib.step import STEP_COLUMNS, Batch, Dials, State, Step, adamw, remember
 from ternary_lib.training import Trainer
 
 PUBLISHED_FORMS = {
@@ -35,11 +35,20 @@ def batches(count, seeds=1, size=64):
     generator = torch.Generator().manual_seed(5)
     for _ in range(count):
         x = all_operations()[torch.randint(19_683, (seeds, size), generator=generator)]
-        yield Batch(x.to(torch.get_default_dtype()), x + 1, torch.randn(seeds, 2, size, 16, generator=generator))
+        yield Batch(x.to(torch.get_default_dtype()), x + 1, torch.randn(seeds, 2, size, 16, generator=generator), torch.zeros(seeds, 0, 16))
 
 
 def model(seed, config):
     return TernaryVAE(config.model, torch.Generator().manual_seed(seed))
+
+
+MATCHING = {"prior_matching": {"draws": 32, "memory": 0.9}}
+
+
+def with_prior(batch, draws=32):
+    """The batch with draws z ~ N(0, I) to be matched."""
+    generator = torch.Generator().manual_seed(8)
+    return batch._replace(prior=torch.randn(len(batch.x), draws, 16, generator=generator))
 
 
 class PlainLoop:
@@ -102,7 +111,8 @@ def test_steps_equal_a_plain_loop_in_double_precision(double_precision, override
 def test_adamw_equals_torchs_with_a_rate_of_its_own_for_each_seed():
     rates, generator = torch.tensor([[1e-3], [7e-2]]), torch.Generator().manual_seed(2)
     theta = torch.randn(2, 50, generator=generator)
-    state = State(theta.clone(), torch.zeros(2, 50), torch.zeros(2, 50), torch.ones(2, 2, dtype=torch.float64), torch.zeros(2, 2))
+    powers, norms, memory = torch.ones(2, 2, dtype=torch.float64), torch.zeros(2, 2), torch.zeros(2, 2, 0)
+    state = State(theta.clone(), torch.zeros(2, 50), torch.zeros(2, 50), powers, norms, memory)
     twins = [torch.nn.Parameter(row.clone()) for row in theta]
     optimizers = [torch.optim.AdamW([p], lr=rate.item(), weight_decay=0.01) for p, rate in zip(twins, rates, strict=True)]
     for _ in range(50):
@@ -164,3 +174,53 @@ def test_the_first_step_scales_nothing_and_the_second_balances():
     ratio = first[column("grad_norm_b")] / first[column("grad_norm_a")]
     expected = float(ratio.clamp(0.5, 2)) * second[column("loss_a")]
     assert float(second[column("scaled_loss_a")]) == pytest.approx(float(expected), rel=1e-5)
+
+
+# --- prior matching ----------------------------------------------------------------------------------------------
+
+
+def test_steps_that_match_the_prior_equal_a_plain_loop_in_double_precision(double_precision):
+    """Each pathway's loss has its own mismatch added, computed from its decoder and its memory alone."""
+    config = load_config("configs/ternary_v5_5.yaml", MATCHING)
+    network = model(3, config)
+    step = Step(config)
+    state, now, batch = step.initial_state([network]), dials(), with_prior(next(batches(1)))
+    state.memory.copy_(torch.rand(1, 2, 19_683, generator=torch.Generator().manual_seed(1)).softmax(-1))
+    memory = state.memory.clone()
+    row = dict(zip(STEP_COLUMNS, step(state, batch, now)[0].tolist(), strict=True))
+    unmatched = step(step.initial_state([network]), batch._replace(prior=batch.prior[:, :0]), now)
+    plain = dict(zip(STEP_COLUMNS, unmatched[0].tolist(), strict=True))
+    for i, (letter, pathway) in enumerate((("a", network.pathway_a), ("b", network.pathway_b))):
+        expected = prior_mismatch(pathway.decoder(batch.prior[0]), memory[0, i], config.prior_matching).item()
+        assert row[f"loss_{letter}"] - plain[f"loss_{letter}"] == pytest.approx(expected, rel=1e-9)
+        assert row[f"grad_norm_{letter}"] != pytest.approx(plain[f"grad_norm_{letter}"], rel=1e-3), "it reaches the weights"
+        assert row[f"kl_{letter}"] == plain[f"kl_{letter}"]
+        drawn = torch.bincount(to_index(pathway.decoder(batch.prior[0]).argmax(-1) - 1), minlength=19_683) / 32
+        assert torch.allclose(state.memory[0, i], 0.9 * memory[0, i] + 0.1 * drawn, rtol=1e-12)
+
+
+def test_each_seed_of_a_stack_matches_its_own_prior(double_precision):
+    config = load_config("configs/ternary_v5_5.yaml", SMALL | MATCHING)
+    step, now = Step(config), dials(2)
+    together = step.initial_state([model(seed, config) for seed in range(2)])
+    for batch in map(with_prior, batches(5, 2)):
+        alone = [State(*(part[i : i + 1].clone() for part in together)) for i in range(2)]
+        got = step(together, batch, now)
+        for i, state in enumerate(alone):
+            expected = step(state, Batch(*(part[i : i + 1] for part in batch)), Dials(*(part[i : i + 1] for part in now)))
+            assert torch.allclose(got[i], expected[0], rtol=1e-10, atol=1e-12)
+            assert torch.allclose(together.memory[i], state.memory[0], rtol=1e-12)
+
+
+def test_memory_stays_a_distribution_and_forgets():
+    memory = torch.full((1, 2, 4), 0.25)
+    for _ in range(50):
+        remember(memory, torch.tensor([[[0, 0, 1, 3], [2, 2, 2, 2]]]), 0.8)
+    assert torch.allclose(memory.sum(-1), torch.ones(1, 2))
+    assert torch.allclose(memory[0], torch.tensor([[0.5, 0.25, 0.0, 0.25], [0.0, 0.0, 1.0, 0.0]]), atol=1e-4)
+
+
+@pytest.mark.parametrize("phase, draws", [(1, 0), (2, 0), (3, 32), (4, 32)])
+def test_prior_draws_begin_with_their_phase(phase, draws):
+    trainer = Trainer(load_config("configs/smoke.yaml", {"prior_matching": {"draws": 32, "from_phase": 3}}))
+    assert {batch.prior.shape[1:] for batch in trainer._batches(phase)} == {(draws, 16)}

@@ -48,9 +48,13 @@ def test_another_seed_gives_other_bits(reference, tmp_path):
     assert other.history["train.total"] != reference.history["train.total"]
 
 
-@pytest.mark.parametrize("signal_kind", ["loss", "hypergradient", "none", "random"])
-def test_interrupted_between_any_two_epochs_and_resumed_is_the_same(tmp_path, monkeypatch, signal_kind):
-    config = micro_config(statenet__signal=signal_kind)
+@pytest.mark.parametrize(
+    "overrides",
+    [*({"statenet__signal": kind} for kind in ("loss", "hypergradient", "none", "random")), {"prior_matching": {"draws": 64}}],
+    ids=lambda overrides: str(*overrides.values()),
+)
+def test_interrupted_between_any_two_epochs_and_resumed_is_the_same(tmp_path, monkeypatch, overrides):
+    config = micro_config(**overrides)
     whole = train(config, tmp_path / "whole", progress=False)
     real = Trainer.train_epoch
     for stop in (1, 2, 3):
