@@ -201,17 +201,23 @@ def mutual_information(pathway: Pathway, samples: int, generator: Generator) -> 
     mu, logvar = (part.double() for part in encode(pathway, all_operations().to(generator.device)))
     chosen = torch.randint(NUM_OPERATIONS, (samples,), generator=generator, device=mu.device)
     noise = torch.randn(samples, mu.shape[1], generator=generator, device=mu.device).double()
-    precision = torch.exp(-logvar)
-    # log q(z|x_k) up to a constant = -½ Σ_d [(z - μ_k)²/σ_k² + log σ_k²], expanded into matrix products
-    offset = (mu.square() * precision + logvar).sum(1)
     total = 0.0
     for index, epsilon in zip(chosen.split(128), noise.split(128), strict=True):
         z = mu[index] + torch.exp(0.5 * logvar[index]) * epsilon
-        quadratic = z.square() @ precision.T - 2 * z @ (mu * precision).T + offset  # [128, 19683]: 20 MB
         own = (epsilon.square() + logvar[index]).sum(1)
-        mixture = torch.logsumexp(-0.5 * quadratic, 1) - math.log(NUM_OPERATIONS)
-        total += float((-0.5 * own - mixture).sum())
+        total += float((-0.5 * own - log_mixture(z, mu, logvar)).sum())
     return total / samples
+
+
+def log_mixture(
+    z: Float[Tensor, "n latent"], mu: Float[Tensor, "operations latent"], logvar: Float[Tensor, "operations latent"]
+) -> Float[Tensor, "n"]:
+    """log q(z) + d/2·ln 2π, q the even mixture of the Gaussians N(μ_k, σ_k²); [n, 19683] at once, 20 MB for 128 codes in double."""
+    precision = torch.exp(-logvar)
+    # log q(z|x_k) up to a constant = -½ Σ_d [(z - μ_k)²/σ_k² + log σ_k²], expanded into matrix products
+    offset = (mu.square() * precision + logvar).sum(1)
+    quadratic = z.square() @ precision.T - 2 * z @ (mu * precision).T + offset
+    return torch.logsumexp(-0.5 * quadratic, 1) - math.log(len(mu))
 
 
 def encode(

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from ternary_lib.coverage import Decoder
 from ternary_lib.dynamics import Mixture
-from ternary_lib.evaluation import decode
+from ternary_lib.evaluation import decode, log_mixture
 from ternary_lib.losses import kl_divergence
 from ternary_lib.model import VALUES, TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, all_operations, to_index
@@ -142,13 +142,9 @@ def aggregate(codes: Codes, samples: int, generator: Generator) -> Aggregate:
 
 def log_aggregate(codes: Codes, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n"]:
     """log q(z), q the exact mixture of the posteriors of all operations; nats, double."""
-    mu, precision = codes.mu.double(), torch.exp(-codes.logvar.double())
-    offset = (mu.square() * precision - precision.log() + math.log(2 * math.pi)).sum(1)  # [19683]
-    parts = []
-    for part in z.double().split(128):
-        exponent = part.square() @ precision.T - 2 * part @ (mu * precision).T + offset  # [128, 19683]: 20 MB
-        parts.append(torch.logsumexp(-0.5 * exponent, 1) - math.log(NUM_OPERATIONS))
-    return torch.cat(parts)
+    mu, logvar = codes.mu.double(), codes.logvar.double()
+    constant = 0.5 * mu.shape[1] * math.log(2 * math.pi)
+    return torch.cat([log_mixture(part, mu, logvar) - constant for part in z.double().split(128)])
 
 
 def density(codes: Codes, dimension: int, values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:

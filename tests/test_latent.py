@@ -14,18 +14,7 @@ from ternary_lib.coverage import tertile_decoder
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import mutual_information
 from ternary_lib.latent import Codes
-from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import NAMED, NUM_OPERATIONS, all_operations, is_commutative
-
-
-@pytest.fixture(scope="module")
-def codes():
-    return line_codes()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return TernaryVAE(micro_config().model, generator())
 
 
 def test_codes_stand_where_a_pathway_stands(codes, model):

@@ -5,16 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from lines import generator, line_codes, mean_squared_distance, one_hot_tables
+from lines import generator, mean_squared_distance, one_hot_tables
 from scipy.stats import kstest
 
 from ternary_lib import latent_geometry as geometry
 from ternary_lib.operations import NAMED, NUM_OPERATIONS, all_operations
-
-
-@pytest.fixture(scope="module")
-def codes():
-    return line_codes()
 
 
 def test_paths_keep_their_ends_and_their_kind():

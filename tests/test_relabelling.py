@@ -3,18 +3,13 @@
 
 import pytest
 import torch
-from lines import generator, line_codes, one_hot_tables
+from lines import generator, one_hot_tables
 from micro import micro_config
 
 from ternary_lib import relabelling
 from ternary_lib.data import split_indices
 from ternary_lib.operations import NAMED, NUM_OPERATIONS, all_operations, from_index, is_associative, is_commutative, to_index
 from ternary_lib.relabelling import GROUP, Relabelling
-
-
-@pytest.fixture(scope="module")
-def codes():
-    return line_codes()
 
 
 def test_relabellings_form_a_group_of_twelve():

@@ -4,23 +4,11 @@ import math
 
 import pytest
 import torch
-from lines import SPACING, generator, line_codes
-from micro import micro_config
+from lines import SPACING, generator
 
 from ternary_lib import resilience
 from ternary_lib.coverage import TERTILE, tertile_decoder
-from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, all_operations
-
-
-@pytest.fixture(scope="module")
-def codes():
-    return line_codes()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return TernaryVAE(micro_config().model, generator())
 
 
 def test_noise_on_lines_against_the_closed_form(codes):
