@@ -12,6 +12,7 @@ from ternary_lib.coverage import efficiency
 from ternary_lib.operations import NUM_OPERATIONS
 
 Record = Mapping[str, Any]
+UNIFORM_DRAWS_TO_COMPLETE = NUM_OPERATIONS * sum(1 / k for k in range(1, NUM_OPERATIONS + 1))  # N·H_N = 205,978 (coupon collector)
 LATE = 30  # last epochs, of which the tenth ones (t + 1 a multiple of 10) are averaged: in each cycle of τ_A at another place
 
 
@@ -82,6 +83,11 @@ def _coverage(mode: str, scale: float = 100.0) -> Callable[[Record, str], float]
     return lambda record, pathway: scale * record["final"][pathway][f"coverage.{mode}.{_budget(record)}"] / NUM_OPERATIONS
 
 
+def _draws_ratio(record: Record, pathway: str) -> float:
+    # Infinite where a cell is empty: no number of draws completes such a decoder.
+    return (record["final"][pathway]["draws_to_complete"] or math.inf) / UNIFORM_DRAWS_TO_COMPLETE
+
+
 def _efficiency(record: Record, pathway: str) -> float:
     return efficiency(_coverage("argmax", 1.0)(record, pathway), _budget(record))
 
@@ -109,6 +115,9 @@ METRICS: dict[str, Metric] = {
     "mutual_information": Metric("I(x; z)", "nats", _final("mutual_information")),
     "kl_to_uniform": Metric("KL of cell masses to uniform", "nats", _final("kl_to_uniform"), -1),
     "smallest_cell": Metric("smallest cell mass × 19,683", "1", _final("smallest_cell")),
+    "mass_efficiency": Metric("efficiency at 50,000 draws, from cell masses", "1", _final("efficiency")),
+    "draws_ratio": Metric("expected draws to complete coverage ÷ uniform", "1", _draws_ratio, -1),
+    "exact_all": Metric("exact reconstruction alone, all operations", "fraction", _final("exact_all")),
 }
 
 

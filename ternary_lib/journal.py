@@ -114,13 +114,14 @@ class Journal:
         self.last_row: dict[str, Any] = {}
         self.untrained: dict[str, Any] = {}
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.seconds = {"total": 0.0, "evaluate": 0.0}
+        self.seconds = {"total": 0.0, "train": 0.0, "evaluate": 0.0}  # evaluation goes on while the next epochs train
         self._clock = time.monotonic()
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Take up the history and the clocks of an interrupted run."""
         self.history = read_history(tensors)
-        self.untrained, self.started, self.seconds = meta["untrained"], meta["started"], meta["seconds"]
+        self.untrained, self.started = meta["untrained"], meta["started"]
+        self.seconds |= meta["seconds"]
 
     def close_epoch(self, snapshot: dict[str, Tensor], controls: Controls, means: dict[str, float]) -> None:
         """Evaluate, append a row, save ``last`` and, where they are due, ``best`` and the numbered checkpoint."""

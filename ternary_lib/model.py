@@ -36,9 +36,9 @@ class DualOutput(NamedTuple):
 class Encoder(nn.Module):
     """q(z|x): 9 → 256 → 128 → 64 (ReLU), then μ and log σ²; 45,792 parameters at the default widths."""
 
-    def __init__(self, widths: tuple[int, ...], latent_dim: int) -> None:
+    def __init__(self, widths: tuple[int, ...], latent_dim: int, positions: int = POSITIONS) -> None:
         super().__init__()
-        self.body = _relu_stack(POSITIONS, widths)
+        self.body = _relu_stack(positions, widths)
         self.mu = nn.Linear(widths[-1], latent_dim)
         self.logvar = nn.Linear(widths[-1], latent_dim)
 
@@ -51,14 +51,14 @@ class Encoder(nn.Module):
 class DecoderA(nn.Module):
     """p_A(x|z): 16 → 32 → 64 → 27 (ReLU), 27 = 9 positions × 3 values; 4,411 parameters."""
 
-    def __init__(self, latent_dim: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, latent_dim: int, widths: tuple[int, ...], positions: int = POSITIONS) -> None:
         super().__init__()
         self.body = _relu_stack(latent_dim, widths)
-        self.out = nn.Linear(widths[-1], POSITIONS * VALUES)
+        self.out = nn.Linear(widths[-1], positions * VALUES)
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 9 3"]:
         """Logits of each position's three values, in the order -1, 0, +1."""
-        return self.out(self.body(z)).view(-1, POSITIONS, VALUES)  # [n, 27] -> [n, 9, 3]
+        return self.out(self.body(z)).unflatten(1, (-1, VALUES))  # [n, 27] -> [n, 9, 3]
 
 
 class ResidualBlock(nn.Module):
@@ -77,18 +77,18 @@ class ResidualBlock(nn.Module):
 class DecoderB(nn.Module):
     """p_B(x|z): 16 → 128 (ReLU), two residual blocks with a ReLU between, 128 → 27; 71,707 parameters."""
 
-    def __init__(self, latent_dim: int, width: int, blocks: int) -> None:
+    def __init__(self, latent_dim: int, width: int, blocks: int, positions: int = POSITIONS) -> None:
         super().__init__()
         self.inp = nn.Linear(latent_dim, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
-        self.out = nn.Linear(width, POSITIONS * VALUES)
+        self.out = nn.Linear(width, positions * VALUES)
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 9 3"]:
         """Logits of each position's three values, in the order -1, 0, +1."""
         h = torch.relu(self.inp(z))
         for i, block in enumerate(self.blocks):
             h = block(torch.relu(h) if i else h)
-        return self.out(h).view(-1, POSITIONS, VALUES)  # [n, 27] -> [n, 9, 3]
+        return self.out(h).unflatten(1, (-1, VALUES))  # [n, 27] -> [n, 9, 3]
 
 
 class Pathway(nn.Module):
@@ -109,6 +109,7 @@ class TernaryVAE(nn.Module):
     Args:
         config: layer widths.
         generator: source of the initial weights (PyTorch's default scheme); None takes the global one.
+        positions: entries of a table; other than 9 only for spaces that are not the operations'.
 
     Example:
         >>> from ternary_lib.config import ModelConfig
@@ -116,13 +117,12 @@ class TernaryVAE(nn.Module):
         168770
     """
 
-    def __init__(self, config: ModelConfig, generator: Generator | None = None) -> None:
+    def __init__(self, config: ModelConfig, generator: Generator | None = None, positions: int = POSITIONS) -> None:
         super().__init__()
         latent = config.latent_dim
-        self.pathway_a = Pathway(Encoder(config.encoder_widths, latent), DecoderA(latent, config.decoder_a_widths))
-        self.pathway_b = Pathway(
-            Encoder(config.encoder_widths, latent), DecoderB(latent, config.decoder_b_width, config.decoder_b_blocks)
-        )
+        encoder_a, encoder_b = (Encoder(config.encoder_widths, latent, positions) for _ in range(2))
+        self.pathway_a = Pathway(encoder_a, DecoderA(latent, config.decoder_a_widths, positions))
+        self.pathway_b = Pathway(encoder_b, DecoderB(latent, config.decoder_b_width, config.decoder_b_blocks, positions))
         self.statenet = StateNet()
         self.stop_gradient = config.stop_gradient
         if generator is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -102,7 +103,10 @@ def _train_stack(
                 journal.restore(*state)
         first, pending = trainer.epoch, []
         for epoch in range(first, total):
+            began = time.monotonic()
             controls, means = trainer.train_epoch(epoch)
+            for journal in journals:
+                journal.seconds["train"] += time.monotonic() - began
             if (epoch + 1) % config.evaluation.every == 0 or epoch + 1 == total:
                 _wait(pending)  # at most one epoch is being evaluated: memory stays flat, and an error there stops the run
                 with threads(1):

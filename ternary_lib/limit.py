@@ -1,0 +1,97 @@
+"""The limit: what a recipe that covers and reconstructs perfectly would measure, and how run records are held against it.
+
+The limit is known: an analytic decoder of nine thresholds (``coverage.tertile_decoder``) has exactly uniform cells, and the same
+estimator, with as many draws, says of it what the best possible network could get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ternary_lib.comparison import METRICS, Record, Summary, summary, values
+from ternary_lib.coverage import cell_counts, tertile_decoder
+from ternary_lib.evaluation import PATHWAYS, cell_statistics
+from ternary_lib.randomness import stream
+
+IDEAL_SEED = 0
+
+
+class Goal(NamedTuple):
+    """A bound that the mean over seeds of one pathway's metric has to keep."""
+
+    metric: str
+    bound: float
+    digits: int
+
+    @property
+    def sign(self) -> int:
+        """1 where the bound is the least, -1 where it is the most."""
+        return METRICS[self.metric].better
+
+    def kept(self, value: float) -> bool:
+        """Whether a value is on the right side of the bound, the bound itself included."""
+        return self.sign * value >= self.sign * self.bound
+
+    def words(self) -> str:
+        """The bound as a table shows it.
+
+        >>> GOALS[0].words()
+        '≥ 0.99'
+        """
+        return f"{'≥' if self.sign > 0 else '≤'} {self.bound:g}"
+
+
+# Set before the recipe was looked for. Each leaves a perfect decoder's own noise at 1,000 draws a cell well inside.
+GOALS = (
+    Goal("mass_efficiency", 0.99, 4),
+    Goal("kl_to_uniform", 0.003, 4),
+    Goal("smallest_cell", 0.7, 3),
+    Goal("draws_ratio", 1.05, 3),
+    Goal("exact_all", 1.0, 5),
+    Goal("exact_test", 1.0, 5),
+)
+TRAINING_MINUTES = 2.0
+
+
+class Verdict(NamedTuple):
+    """A goal and what the runs of several seeds make of it, one pathway."""
+
+    goal: Goal
+    pathway: str
+    found: Summary
+    worst: float  # of all seeds
+
+    @property
+    def kept(self) -> bool:
+        """Whether the mean keeps the bound."""
+        return self.goal.kept(self.found.mean)
+
+
+def verdicts(runs: Mapping[int, Record], goals: Sequence[Goal] = GOALS) -> list[Verdict]:
+    """Every goal for both pathways; ``runs`` are a variant's records by seed, none left out."""
+    found = []
+    for goal in goals:
+        for pathway in PATHWAYS:
+            mine = list(values(runs, pathway, goal.metric).values())
+            found.append(Verdict(goal, pathway, summary(mine), min(mine) if goal.sign > 0 else max(mine)))
+    return found
+
+
+def ideal(draws: int) -> Record:
+    """What the same estimator says of the analytic ideal decoder, in the form of a run record (reconstruction is not defined)."""
+    found: dict[str, Any] = cell_statistics(cell_counts(tertile_decoder, draws, stream(IDEAL_SEED, "ideal"), 9))
+    return {"final": {pathway: found for pathway in PATHWAYS}}
+
+
+def undominated(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names of the points that no other one beats in both coordinates, less being better.
+
+    >>> undominated({"p": (1.0, 4.0), "q": (2.0, 3.0), "r": (2.5, 3.5)})
+    ['p', 'q']
+    """
+    return [
+        name
+        for name, (x, y) in points.items()
+        if not any(u < x and v < y for other, (u, v) in points.items() if other != name)
+    ]

@@ -1,0 +1,72 @@
+"""Goals, their verdicts, the ideal decoder by the same estimator, and which points nothing beats."""
+
+import math
+
+import pytest
+
+from ternary_lib import limit
+from ternary_lib.comparison import METRICS, UNIFORM_DRAWS_TO_COMPLETE
+
+PERFECT = {
+    "efficiency": 0.999, "kl_to_uniform": 0.0, "smallest_cell": 0.9, "draws_to_complete": 206_000.0, "exact_all": 1.0, "exact_test": 1.0,
+}  # fmt: skip
+
+
+def runs(*changes):
+    """Records of as many seeds, pathway B perfect and A with these changes."""
+    return {seed: {"final": {"a": PERFECT | change, "b": PERFECT}} for seed, change in enumerate(changes)}
+
+
+def by_metric(found, pathway="a"):
+    return {v.goal.metric: v for v in found if v.pathway == pathway}
+
+
+def test_a_uniform_generator_needs_n_times_the_harmonic_number():
+    """ln N + γ + 1/(2N) is the harmonic number to eleven digits."""
+    harmonic = math.log(19_683) + 0.5772156649015329 + 1 / (2 * 19_683)
+    assert limit.METRICS["draws_ratio"].value(runs({"draws_to_complete": 19_683 * harmonic})[0], "a") == pytest.approx(1, rel=1e-9)
+
+
+def test_every_goal_is_kept_by_perfect_runs():
+    found = limit.verdicts(runs({}, {}))
+    assert len(found) == 2 * len(limit.GOALS)
+    assert all(v.kept and v.found.n == 2 for v in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "metric"),
+    [
+        ("efficiency", 0.9899, "mass_efficiency"), ("kl_to_uniform", 0.00301, "kl_to_uniform"), ("smallest_cell", 0.699, "smallest_cell"),
+        ("draws_to_complete", 1.0501 * UNIFORM_DRAWS_TO_COMPLETE, "draws_ratio"), ("exact_all", 19_682 / 19_683, "exact_all"),
+        ("exact_test", 1_968 / 1_969, "exact_test"),
+    ],
+)  # fmt: skip
+def test_a_goal_is_missed_just_beyond_its_bound_and_by_that_pathway_alone(name, bad, metric):
+    found = limit.verdicts(runs({name: bad}, {name: bad}))
+    assert [(v.goal.metric, v.pathway) for v in found if not v.kept] == [(metric, "a")]
+
+
+def test_the_mean_decides_and_the_worst_seed_is_named():
+    found = by_metric(limit.verdicts(runs({"smallest_cell": 0.6}, {"smallest_cell": 0.9})))["smallest_cell"]
+    assert found.kept
+    assert (found.found.mean, found.worst) == (pytest.approx(0.75), 0.6)
+    found = by_metric(limit.verdicts(runs({"kl_to_uniform": 0.002}, {"kl_to_uniform": 0.001})))["kl_to_uniform"]
+    assert found.worst == 0.002
+
+
+def test_one_operation_lost_in_one_of_ten_seeds_is_a_goal_missed():
+    found = by_metric(limit.verdicts(runs({"exact_all": 19_682 / 19_683}, *[{}] * 9)))["exact_all"]
+    assert not found.kept
+
+
+def test_an_empty_cell_can_never_be_completed():
+    assert METRICS["draws_ratio"].value(runs({"draws_to_complete": None})[0], "a") == math.inf
+
+
+def test_the_ideal_decoder_measures_as_a_uniform_generator_does():
+    """At 100 draws a cell its smallest mass is that of the rarest of 19,683 Poisson counts, about 100 - 4·10; 2n·KL is χ² distributed."""
+    found = limit.ideal(1_968_300)["final"]["a"]
+    assert found["kl_to_uniform"] == pytest.approx(0, abs=4 * math.sqrt(2 * 19_682) / (2 * 1_968_300))
+    assert 0.5 < found["smallest_cell"] < 0.7
+    assert 0.985 < found["efficiency"] < 0.995
+    assert found["draws_to_complete"] / UNIFORM_DRAWS_TO_COMPLETE > 1
