@@ -30,7 +30,8 @@ def course(runs: Runs, names: Sequence[str], labels: Mapping[str, str]) -> Pictu
             low, high = ([pick(column) for column in zip(*curves, strict=True)] for pick in (min, max))
             colour = PALETTE[place]
             ax.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
-            ax.plot(epochs, means, color=colour, linestyle=STROKES[place % 4], marker=MARKS[pathway], markersize=4, label=labels.get(name, name))
+            look = {"color": colour, "linestyle": STROKES[place % 4], "marker": MARKS[pathway], "markersize": 4}
+            ax.plot(epochs, means, label=labels.get(name, name), **look)
             data += [
                 {"variant": name, "pathway": pathway, "epoch": t, "mean": m, "low": a, "high": b}
                 for t, m, a, b in zip(epochs, means, low, high, strict=True)
@@ -80,8 +81,12 @@ def trade(runs: Runs) -> Picture:
     axes[0].legend()
     for ax in axes:
         ax.grid(alpha=0.3)
-    words = [f"τ {r['tau']:g}, β {r['beta']:g}, {r['pathway'].upper()}: {r['rate']:.2f}, {r['distortion']:.2f}, {r['kl_to_uniform']:.4f}" for r in data]
-    return Picture(fig, "Rate against distortion, and KL to uniform against β; rate, distortion and KL are, at " + "; ".join(words) + ".", data)
+    words = [
+        f"τ {r['tau']:g}, β {r['beta']:g}, {r['pathway'].upper()}: {r['rate']:.2f}, {r['distortion']:.2f}, {r['kl_to_uniform']:.4f}"
+        for r in data
+    ]
+    alt = "Rate against distortion, and KL to uniform against β; rate, distortion and KL are, at " + "; ".join(words) + "."
+    return Picture(fig, alt, data)
 
 
 def _means(runs: Mapping[int, Record], pathway: str) -> list[float]:
