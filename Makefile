@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.installed-browser
 JOBS ?= 2
 SITE ?= book/_build/html
-RECORDS := ternary_v5_5 ternary_v5_5_published
+RECORDS := ternary_v5_5 ternary_v5_5_published ternary_v6
 
 .PHONY: help book book-smoke test check check-pages results notebook-strip lock clean
 
@@ -56,6 +56,7 @@ results: $(STAMP) ## re-create every missing record: runs of seed 42 with weight
 	    $(RUN) -m ternary_lib.model_cards "$$run" || exit $$?; \
 	done
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
+	@$(RUN) -m benchmarks.larger
 	@if $(RUN) -c 'import pythae' 2>/dev/null; then $(RUN) -m benchmarks.peers; else \
 	    echo "pythae is not installed, so results/peers.json stays as it is; with it: $(RUN) -m pip install -e '.[peers]'"; fi
 	@$(RUN) -m ternary_lib.pages

@@ -38,6 +38,7 @@ RELEASED = {
     "ternary_v5_5": Release("ternary_v5_5_seed42", "ternary_v5_5_seed42", "last"),
     "ternary_v5_5_published": Release("ternary_v5_5_published_seed42", "ternary_v5_5_published_seed42", "last"),
     "ternary_v5_5_published_best": Release("ternary_v5_5_published_seed42_best", "ternary_v5_5_published_seed42", "best"),
+    "ternary_v6": Release("ternary_v6_seed42", "ternary_v6_seed42", "last"),
 }
 
 

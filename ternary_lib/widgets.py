@@ -21,7 +21,7 @@ from ternary_lib import explorer, records
 from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, load_config
 from ternary_lib.explorer_svg import AS_MEASURED, CLOSED, OPEN, curves, gate_ratios, rho_panel, round_up, tau_panel
 
-PRESETS = (*(f"configs/{name}.yaml" for name in ("ternary_v5_5", "ternary_v5_5_published", "ternary_v5_5_fast", "smoke")),
+PRESETS = (*(f"configs/{name}.yaml" for name in ("ternary_v5_5", "ternary_v5_5_published", "ternary_v6", "ternary_v5_5_fast", "smoke")),
            *(f"configs/ladder/v5_{k}.yaml" for k in range(5)))  # fmt: skip
 
 
