@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ternary_lib.comparison import METRICS, Record, Summary, summary, values
+from ternary_lib.comparison import METRICS, Record, Summary, by_variant, summary, values
 from ternary_lib.coverage import cell_counts, tertile_decoder
 from ternary_lib.evaluation import PATHWAYS, cell_statistics
 from ternary_lib.randomness import stream
+from ternary_lib.records import load_record
+from ternary_lib.sweeps import load_sweep, recorded
+from ternary_lib.weights import RELEASED
 
+RECIPE, SWEEP, RELEASE = "v6", "configs/sweeps/v6.yaml", "ternary_v6"
 IDEAL_SEED = 0
 
 
@@ -82,6 +86,18 @@ def ideal(draws: int) -> Record:
     """What the same estimator says of the analytic ideal decoder, in the form of a run record (reconstruction is not defined)."""
     found: dict[str, Any] = cell_statistics(cell_counts(tertile_decoder, draws, stream(IDEAL_SEED, "ideal"), 9))
     return {"final": {pathway: found for pathway in PATHWAYS}}
+
+
+def first_page() -> dict[str, Any]:
+    """What the book's first page says of version 6: means over its recorded seeds, goals kept, seconds that the released run trained."""
+    tasks = [task for task in load_sweep(SWEEP) if task.variant == RECIPE]
+    runs = by_variant(recorded(tasks)).get(RECIPE, {})
+    if not runs:
+        return {}
+    found = verdicts(runs)
+    means = {p: {v.goal.metric: v.found.mean for v in found if v.pathway == p} for p in PATHWAYS}
+    seconds = load_record(RELEASED[RELEASE].record)["seconds"]["train"]
+    return {"seeds": len(runs), "kept": sum(v.kept for v in found), "goals": len(found), "seconds": seconds, **means}
 
 
 def undominated(points: Mapping[str, tuple[float, float]]) -> list[str]:

@@ -22,7 +22,7 @@ WHAT = {
     "ternary_v5_5": "Ternary VAE v5.5 as its authors describe it: the run that this book is about",
     "ternary_v5_5_published": "Ternary VAE v5.5 as its public implementation behaves",
     "ternary_v5_5_published_best": "Ternary VAE v5.5 as its public implementation behaves, at the run's lowest validation loss",
-    "ternary_v6": "The architecture of Ternary VAE v5.5, trained so that prior draws stay uniform and reconstruction exact to the last epoch",
+    "ternary_v6": "The network of Ternary VAE v5.5, trained so that prior draws stay uniform and reconstruction exact to the last epoch",
 }
 TEMPLATE = """\
 # {name}

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ternary_lib import records
+from ternary_lib import limit, records
 from ternary_lib.chapters import PACKAGES, Chapter, Layout, size_parameters, write_if_changed
 from ternary_lib.config import ConfigError, config_from_mapping, config_hash, load_config
 from ternary_lib.explorer_page import explorer_html
@@ -29,7 +29,8 @@ def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
     record = find_record(layout, size)
     run = {key: value for key, value in record.items() if key != "history"}
     values = {"build": build_record(size, chapters), "headline": headline(record), "run": run}
-    values |= {"claims": tally(load()), "guide": tuning_example(), "sweeps": recorded_runs(layout.root / "configs" / "sweeps")}
+    values |= {"claims": tally(load()), "guide": tuning_example(), "limit": limit.first_page()}
+    values |= {"sweeps": recorded_runs(layout.root / "configs" / "sweeps")}
     write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
     write_if_changed(layout.generated / "explorer.html", explorer_html(record) if record else "")

@@ -6,6 +6,7 @@ import pytest
 
 from ternary_lib import limit
 from ternary_lib.comparison import METRICS, UNIFORM_DRAWS_TO_COMPLETE
+from ternary_lib.sweeps import load_sweep
 
 PERFECT = {
     "efficiency": 0.999, "kl_to_uniform": 0.0, "smallest_cell": 0.9, "draws_to_complete": 206_000.0, "exact_all": 1.0, "exact_test": 1.0,
@@ -57,6 +58,20 @@ def test_the_mean_decides_and_the_worst_seed_is_named():
 def test_one_operation_lost_in_one_of_ten_seeds_is_a_goal_missed():
     found = by_metric(limit.verdicts(runs({"exact_all": 19_682 / 19_683}, *[{}] * 9)))["exact_all"]
     assert not found.kept
+
+
+def test_the_first_page_says_the_means_over_the_recorded_seeds(monkeypatch):
+    tasks = [task for task in load_sweep(limit.SWEEP) if task.variant == limit.RECIPE]
+    assert len(tasks) == 10
+    found = list(runs({"smallest_cell": 0.6}, {"smallest_cell": 0.9}).values())
+    named = [record | {"variant": task.variant, "seed": task.config.seed} for record, task in zip(found, tasks, strict=False)]
+    monkeypatch.setattr(limit, "recorded", lambda _: named)
+    said = limit.first_page()
+    assert (said["seeds"], said["kept"], said["goals"]) == (2, 12, 12)
+    assert said["a"]["smallest_cell"] == pytest.approx(0.75)
+    assert 10 < said["seconds"] < 3_600
+    monkeypatch.setattr(limit, "recorded", lambda _: [])
+    assert limit.first_page() == {}
 
 
 def test_an_empty_cell_can_never_be_completed():
