@@ -67,7 +67,15 @@ def build(layout: Layout, size: str, output: Path, only: Sequence[str] = (), str
     Raises:
         NotebookError: a chapter failed; nothing of it is in the book.
         BookError: the build failed or, where ``strict``, its pages have faults.
+        ConfigError: another build is at work.
     """
+    from ternary_lib.files import claimed
+
+    with claimed(layout.pages):  # two builds would take each other's chapters away
+        return _build(layout, size, output, only, strict)
+
+
+def _build(layout: Layout, size: str, output: Path, only: Sequence[str], strict: bool) -> str:
     from ternary_lib.chapters import execute_chapters
 
     started = time.monotonic()

@@ -108,6 +108,8 @@ def _train(args: argparse.Namespace) -> int:
             run = training.train(config, args.run_dir, args.resume, not args.quiet, log)
     except training.TrainingError as error:
         return _fail(error, 1)
+    for line in run.record.get("warnings", ()):
+        print(f"warning: {line}", file=sys.stderr)
     if args.quiet or not run.epochs_trained_now:  # else the line of progress has ended with it
         print(run.describe())
     print(f"Record: {args.run_dir / 'record.json'}")

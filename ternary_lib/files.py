@@ -1,9 +1,39 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders that one process at a time writes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ternary_lib.strict_yaml import ConfigError
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold ``folder``, made if missing, against every other process; the system lets go of it however this one ends.
+
+    Raises:
+        ConfigError: another process holds it, or it cannot be written; one line.
+    """
+    lock = FileLock(folder / ".lock", timeout=0, is_singleton=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"{folder}: another process is at work there; wait until it has ended, or choose another directory") from None
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)  # while it is held: who locks a file that is gone sees it, and tries again
+        lock.release()
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ternary_lib import checkpoint, records
+from ternary_lib import checkpoint, health, records
 from ternary_lib.config import Config, ConfigError, config_from_mapping, config_hash, dump_config
 from ternary_lib.control import Controls
 from ternary_lib.data import split_indices
@@ -45,6 +46,10 @@ class Run:
         if self.epochs_trained_now:
             return f"Resumed and finished just now ({self.epochs_trained_now} epochs of it): {what}, {minutes:.1f} minutes in all."
         return f"Loaded, not trained now: {what}, trained on {self.record['started'][:10]} in {minutes:.1f} minutes."
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message is one line."""
 
 
 class Saved(NamedTuple):
@@ -154,7 +159,8 @@ class Journal:
         self.seconds["evaluate"] += time.monotonic() - began
         self._tick()
         record = self._record(final)
-        records.write_json(self.run_dir / "record.json", record)
+        with self._writing():
+            records.write_json(self.run_dir / "record.json", record)
         return Run(self.config, self.run_dir, self.model, self.history, record, epochs_now)
 
     def _evaluate_last_again(self) -> dict[str, Any]:
@@ -178,12 +184,22 @@ class Journal:
             "untrained": self.untrained,
             "step_path": self.step_path,
         }
-        losses = self.history["validation.total"]
+        losses, names = self.history["validation.total"], []
         if losses[-1] == min(losses) and losses.count(losses[-1]) == 1:
-            checkpoint.save(self.run_dir / "best.safetensors", tensors, meta)
+            names.append("best")
         if (epoch + 1) % self.config.training.checkpoint_every == 0 or last:
-            checkpoint.save(self.run_dir / f"epoch_{epoch + 1:04d}.safetensors", tensors, meta)
-        checkpoint.save(self.run_dir / "last.safetensors", tensors, meta)  # last of all: it says what is finished
+            names.append(f"epoch_{epoch + 1:04d}")
+        with self._writing():
+            for name in (*names, "last"):  # last of all: it says what is finished
+                checkpoint.save(self.run_dir / f"{name}.safetensors", tensors, meta)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"{self.run_dir}: cannot be written ({error.strerror}); nothing that was saved is lost"
+            raise TrainingError(f"{reason}; mend that and go on with --resume") from None
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -209,6 +225,7 @@ class Journal:
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "best_validation_loss": losses[best],
             "best_epoch": self.history["epoch"][best],
+            "warnings": health.warnings(self.history),
             "config": self.config.model_dump(mode="json"),
             "untrained": self.untrained,
             "final": final,

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from ternary_lib import records
 from ternary_lib.config import Config, ConfigError
+from ternary_lib.files import claimed
 from ternary_lib.progress import Progress
 from ternary_lib.strict_yaml import one_line
 from ternary_lib.sweep_files import Task, load_sweep, of_configs, select
@@ -144,20 +145,21 @@ def run_sweep(
 
     Raises:
         SweepError: some runs failed.
-        ConfigError: no scheduler at that address, or the store cannot be written.
+        ConfigError: no scheduler at that address, the store cannot be written, or another sweep is at work there.
     """
     missing = [task for task in tasks if stored(task, root) is None]
     bar, failed = Progress(len(tasks), progress, unit="run"), []
     done = len(tasks) - len(missing)
     if missing:
         bar.note(f"{done} of {len(tasks)} runs are recorded; {len(missing)} to make")
-        unfinished = store_of(tasks[0], root).absolute()
-        for task, record in _run_all(missing, unfinished, jobs, scheduler):
-            done += 1
-            if "error" in record:
-                failed.append((task, record["error"]))
-            _store(task, record, root)
-            bar.update(done, f"{task.variant} seed {task.config.seed}{' FAILED' if 'error' in record else ''}")
+        store = store_of(tasks[0], root).absolute()
+        with claimed(store):
+            for task, record in _run_all(missing, store, jobs, scheduler):
+                done += 1
+                if "error" in record:
+                    failed.append((task, record["error"]))
+                _store(task, record, root)
+                bar.update(done, f"{task.variant} seed {task.config.seed}{' FAILED' if 'error' in record else ''}")
     bar.close(f"{tasks[0].sweep}: {len(tasks) - len(failed)} of {len(tasks)} runs recorded, {len(missing) - len(failed)} of them now.")
     if failed:
         task, error = failed[0]

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from ternary_lib.control import Controller, Controls
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import PATHWAYS, evaluate_epoch
 from ternary_lib.fast_path import fast_step
+from ternary_lib.files import claimed
 from ternary_lib.hypergradient import LookAhead
-from ternary_lib.journal import Journal, Observer, Run, Saved, load_run, load_weights, open_run
+from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, load_run, load_weights, open_run
 from ternary_lib.machine import threads, training_device, training_settings
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
@@ -26,11 +28,9 @@ from ternary_lib.progress import Progress
 from ternary_lib.randomness import stream
 from ternary_lib.step import STEP_COLUMNS, Batch, Dials, Step, gradient_ratio
 
+# What the sums in a step's row are made of, in the order they are computed.
+TERMS = ("ce_a", "kl_a", "ce_b", "kl_b", "output_entropy_b", "repulsion_b", "latent_entropy_a", "latent_entropy_b", "alignment")
 WEIGHED = [STEP_COLUMNS.index(name) for name in ("scaled_loss_a", "scaled_loss_b", "alignment")]  # what λ₁, λ₂, λ₃ multiply
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message is one line."""
 
 
 def train(config: Config, run_dir: str | Path, resume: bool = False, progress: bool = True, observe: Observer | None = None) -> Run:
@@ -46,8 +46,9 @@ def train(config: Config, run_dir: str | Path, resume: bool = False, progress: b
         observe: called with the history (a column a name) after each evaluated epoch, and of a run that was finished before.
 
     Raises:
-        ConfigError: ``run_dir`` holds a run and ``resume`` is off, or a run of another configuration or code.
-        TrainingError: the loss is no longer finite.
+        ConfigError: ``run_dir`` holds a run and ``resume`` is off, or a run of another configuration or code; another
+            process is at work there.
+        TrainingError: the loss is no longer finite, or a checkpoint cannot be written.
     """
     run = train_together([config], [run_dir], resume, progress, [observe])[0]
     if observe and not run.epochs_trained_now:
@@ -68,8 +69,17 @@ def train_together(
     """
     _require_same_but_seed(configs)
     paths = [Path(run_dir) for run_dir in run_dirs]
+    with ExitStack() as held:
+        for path in paths:
+            if not (path / "record.json").is_file():  # a finished run is read, by as many as like
+                held.enter_context(claimed(path))
+        return _train_all(configs, paths, resume, progress, observers or [None] * len(configs))
+
+
+def _train_all(
+    configs: Sequence[Config], paths: Sequence[Path], resume: bool, progress: bool, observers: Sequence[Observer | None]
+) -> list[Run]:
     saved = [open_run(config, path, resume) for config, path in zip(configs, paths, strict=True)]
-    observers = observers or [None] * len(configs)
     total, runs = configs[0].schedules.total_epochs, {}
     stacks: dict[int, list[int]] = {}  # seeds that stand at the same epoch go on together
     for i, (path, state) in enumerate(zip(paths, saved, strict=True)):
@@ -156,19 +166,21 @@ class Trainer:
         dials = Dials.of(controls, self.device)
         looks = self.controllers[0].signal == "hypergradient" and self.controllers[0].corrected
         every, batches, by_all = self.config.statenet.hypergradient_interval, self._batches(controls[0].phase), []
-        log = torch.zeros(len(controls), len(STEP_COLUMNS), device=self.device)
+        log, rows = torch.zeros(len(controls), len(STEP_COLUMNS), device=self.device), []
         for step, batch in enumerate(batches):
             if looks and step % every == 1:
                 by_all.append(self.look_ahead.after(self.state, batch, dials))
             if looks and step % every == 0 and step + 1 < len(batches):
                 self.look_ahead.before(self.state, batch, dials)
-            log += self.run_step(self.state, batch, dials)
+            rows.append(self.run_step(self.state, batch, dials).clone())  # a recorded step gives the same tensor each time
+            log += rows[-1]
+        if not torch.isfinite(log).all():
+            raise TrainingError(self._describe_break(epoch, torch.stack(rows)))
         self.means = [dict(zip(STEP_COLUMNS, row, strict=True)) for row in (log / len(batches)).tolist()]
         by_lambda = log[:, WEIGHED] / len(batches)
         for i, controller in enumerate(self.controllers):
             controller.end_epoch(by_lambda[i], torch.stack(by_all).mean(0)[i] if by_all else None)
         self.epoch = epoch + 1
-        self._require_finite(epoch)
         return controls, self.means
 
     def _batches(self, phase: int = 1) -> list[Batch]:
@@ -190,12 +202,15 @@ class Trainer:
         measured = self.epoch > 0 or self.config.balance.initial_norm is not None
         return gradient_ratio(self.state.norms[member]) if measured else 1.0
 
-    def _require_finite(self, epoch: int) -> None:
-        kept = "the last good state is in last.safetensors" if epoch >= self.config.evaluation.every else "nothing was saved before it"
-        for config, means in zip(self.configs, self.means, strict=True):
-            for name, mean in means.items():
-                if not math.isfinite(mean):
-                    raise TrainingError(f"epoch {epoch}, seed {config.seed}: {name} is {mean}; {kept}")
+    def _describe_break(self, epoch: int, rows: Tensor) -> str:
+        # The first step in which something is not finite, and there the term that the sums have it from: [steps, seeds, columns]
+        step, member = (~torch.isfinite(rows)).any(-1).nonzero()[0].tolist()
+        values = dict(zip(STEP_COLUMNS, rows[step, member].tolist(), strict=True))
+        name = next(name for name in (*TERMS, *STEP_COLUMNS) if not math.isfinite(values[name]))
+        saved = epoch - epoch % self.config.evaluation.every
+        kept = f"the last good state, of {saved} epochs, is in last.safetensors" if saved else "nothing was saved before it"
+        where = f"epoch {epoch}, step {step} of {len(rows)}, seed {self.configs[member].seed}"
+        return f"{where}: {name} is {values[name]}; {kept}; a smaller learning rate is the first thing to try"
 
     def snapshot(self, member: int = 0) -> dict[str, Tensor]:
         """Copies of everything a bitwise resume of one seed needs; training may go on while they are evaluated and written."""

@@ -17,7 +17,7 @@ from ternary_lib import checkpoint, journal
 from ternary_lib.config import ConfigError
 from ternary_lib.control import Controls
 from ternary_lib.journal import load_run
-from ternary_lib.step import Step
+from ternary_lib.step import STEP_COLUMNS, Step
 from ternary_lib.training import Trainer, TrainingError, train, train_together
 
 TIMES = ("seconds", "started", "library_commit")
@@ -169,18 +169,23 @@ def test_a_run_of_other_code_is_refused(reference, monkeypatch):
         train(micro_config(), reference.run_dir, resume=True, progress=False)
 
 
-@pytest.mark.parametrize("broken_epoch", [0, 2])
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch, broken_epoch):
+@pytest.mark.parametrize(("broken_epoch", "broken_step", "term", "value"), [(0, 0, "kl_a", math.nan), (2, 1, "ce_b", math.inf)])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
+    tmp_path, monkeypatch, broken_epoch, broken_step, term, value
+):
+    """The term that broke is named, not the sums that it is part of, nor a later step."""
     real = Step.__call__
 
     def broken(self, state, batch, dials):
         values = real(self, state, batch, dials)
         steps = math.ceil(self.config.data.train / self.config.training.batch_size)  # an epoch
-        return values * math.nan if state.powers[0, 0] < 0.9 ** (broken_epoch * steps + 0.5) else values
+        if state.powers[0, 0] < 0.9 ** (broken_epoch * steps + broken_step + 0.5):
+            values[:, [STEP_COLUMNS.index(name) for name in ("total", f"loss_{term[-1]}", term)]] = value
+        return values
 
     monkeypatch.setattr(Step, "__call__", broken)
-    kept = "the last good state is in last.safetensors" if broken_epoch else "nothing was saved before it"
-    with pytest.raises(TrainingError, match=f"epoch {broken_epoch}, seed 42: total is nan; {kept}"):
+    kept = f"the last good state, of {broken_epoch} epochs, is in last.safetensors" if broken_epoch else "nothing was saved before it"
+    with pytest.raises(TrainingError, match=rf"epoch {broken_epoch}, step {broken_step} of \d+, seed 42: {term} is {value}; {kept}"):
         train(micro_config(), tmp_path / "run", progress=False)
     if broken_epoch:
         _, meta = checkpoint.load(tmp_path / "run" / "last.safetensors")
