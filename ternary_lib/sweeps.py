@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -232,7 +235,7 @@ def _on_this_machine(tasks: Sequence[Task], folder: Path | None, jobs: int | Non
     workers = min(jobs or os.cpu_count() or 1, len(tasks))
     parallel = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
     try:
-        for index, record in parallel(delayed(_numbered)(index, task, folder) for index, task in enumerate(tasks)):
+        for index, record in parallel(delayed(_beside)(os.getpid(), index, task, folder) for index, task in enumerate(tasks)):
             yield tasks[index], record
     except BrokenProcessPool:
         raise SweepError("a process of the sweep was killed, perhaps for memory; start it again with fewer --jobs: it goes on") from None
@@ -263,6 +266,23 @@ def _require_same_code(client: Any, scheduler: str) -> None:
         raise ConfigError(f"--scheduler {scheduler}: has no workers; start some with: dask worker {scheduler} --nthreads 1")
     if set(workers.values()) != {records.source_hash()}:
         raise ConfigError(f"--scheduler {scheduler}: its workers have another version of ternary_lib than this process")
+
+
+def _beside(sweep: int, index: int, task: Task, folder: Path | None) -> tuple[int, dict[str, Any]]:
+    if os.getppid() == sweep:
+        _leave_with(sweep)
+    return _numbered(index, task, folder)
+
+
+@lru_cache(maxsize=1)
+def _leave_with(parent: int) -> None:
+    # A process of a sweep that was killed would go on with its run, unseen, and stand in the next sweep's way.
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _numbered(index: int, task: Task, folder: Path | None) -> tuple[int, dict[str, Any]]:

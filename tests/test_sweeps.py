@@ -1,10 +1,12 @@
 """Sweeps: every run recorded once, whatever is interrupted, killed or refused."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -215,6 +217,15 @@ def test_a_failed_run_is_recorded_the_others_go_on_and_the_sweep_fails(tmp_path)
     assert sorted(p.name for p in (store / "tiny").iterdir()) == ["full-seed0.json", "random-seed0.json"]
 
 
+def session(leader):
+    """The processes of a session."""
+    found = []
+    for pid in [int(path.name) for path in Path("/proc").glob("[0-9]*")]:
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            found += [pid] if os.getsid(pid) == leader else []
+    return found
+
+
 def wait_for(condition, seconds=120):
     """Whether the condition comes true in time."""
     deadline = time.monotonic() + seconds
@@ -239,6 +250,21 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_same_numbers(swept, tmp_path):
     assert [r["weights_sha256"] for r in again] == [r["weights_sha256"] for r in found]
     assert [r["final"] for r in again] == [r["final"] for r in found]
     assert sorted(p.name for p in (store / "tiny").iterdir()) == sorted(f"{t.run}.json" for t in tasks)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc to look for processes in")
+def test_the_processes_of_a_killed_sweep_end_with_it_and_another_can_go_on_at_once(swept, tmp_path):
+    path, store = write_sweep(tmp_path), tmp_path / "store"
+    arguments = ("sweep", path, "--output", store, "--jobs", "2", "--quiet")
+    first = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    assert wait_for(lambda: list(store.glob("tiny/*.run/last.safetensors")))
+    second = ternary(*arguments)
+    assert second.returncode == 2 and "another process is at work there" in second.stderr and second.stderr.count("\n") == 1
+    first.kill()  # the sweep alone, not its processes
+    first.wait()
+    assert wait_for(lambda: not session(first.pid), 20), "a process goes on"
+    done = ternary(*arguments)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_killed_worker_process_stops_the_sweep_with_one_line_and_nothing_recorded_is_lost(tmp_path):
