@@ -36,7 +36,7 @@ SMALL = {
     "training.checkpoint_every": 2, "evaluation.budgets": [1000, 2000], "evaluation.final_draws": 3000,
     "evaluation.cell_draws": 8192, "evaluation.information_samples": 64,
 }  # fmt: skip
-# Runs `ternary …` and kills itself at the k-th write, at the moment named.
+# Kills itself at the k-th write, at the moment named; the work's own code follows.
 AT_A_WRITE = """
 import os, signal, sys
 from ternary_lib import files
@@ -74,8 +74,21 @@ def around(real, what):
 
 files.open = lambda *arguments, **options: Half(real_open(*arguments, **options))
 files.os.fsync, files.os.replace = around(flush, "flush"), around(rename, "rename")
-from ternary_lib.cli import main
-sys.exit(main(sys.argv[3:]))
+sys.argv = sys.argv[:1] + sys.argv[3:]
+"""
+TERNARY = "import sys\nfrom ternary_lib.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+BOOK = """
+import sys
+from pathlib import Path
+from ternary_lib import book, vendor
+from ternary_lib.chapters import Layout
+
+def fail():
+    raise vendor.VendorError("without the scripts for reading offline")
+
+vendor._find_npm = fail  # they are fetched, not made
+root = Path(sys.argv[1])
+book.build(Layout(root), "smoke", root / "out", strict=True)
 """
 
 
@@ -83,9 +96,11 @@ class Work(NamedTuple):
     """Something that can be killed and gone on with: its command in a folder, and what it leaves there."""
 
     name: str
-    arguments: Callable[[Path], list[str]]  # of `ternary`
+    arguments: Callable[[Path], list[str]]
     outcome: Callable[[Path], Any]
     writes: int  # files that uninterrupted work writes, at least
+    code: str = TERNARY  # what the arguments are given to
+    prepare: Callable[[Path], None] = lambda folder: None
 
 
 def training() -> Work:
@@ -114,6 +129,41 @@ def sweep(folder: Path) -> Work:
         return {path.name: _substance(records.read_json(path)) for path in found if path.suffix == ".json"}, [p.name for p in found]
 
     return Work("sweep", arguments, outcome, 4)
+
+
+def book() -> Work:
+    """A book of one page and one chapter: executed, rendered, checked."""
+    return Work("book", lambda folder: [str(folder)], _pages, 2, BOOK, _small_book)
+
+
+def _small_book(root: Path) -> None:
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    (root / "configs" / "papermill").mkdir(parents=True)
+    (root / "configs" / "papermill" / "smoke.yaml").write_text("word: smoke\n")
+    cells = [
+        new_markdown_cell("# A chapter", id="title"),
+        new_code_cell('word = "small"  # a word', metadata={"tags": ["parameters"]}, id="parameters"),
+        new_code_cell("print(word, sum(k * k for k in range(1000)))", id="code"),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (root / "notebooks").mkdir()
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), root / "notebooks" / "01_one.ipynb")
+    shutil.copy(PROJECT_ROOT / "_config.yml", root)
+    (root / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters:\n  - file: book/notebooks/01_one\n")
+    shutil.copytree(PROJECT_ROOT / "book" / "_ext", root / "book" / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
+    static = shutil.ignore_patterns("vendor", "live*", "explorer*")
+    shutil.copytree(PROJECT_ROOT / "book" / "_static", root / "book" / "_static", ignore=static)
+    (root / "book" / "references.bib").write_text("")
+    (root / "book" / "intro.md").write_text("# Intro\n\nSize {value}`build.size`, {doc}`notebooks/01_one`.\n")
+
+
+def _pages(root: Path) -> Any:
+    site = root / "out" / "_build" / "html"
+    pages = {str(path.relative_to(site)): path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
+    kept = sorted(path.name for path in (root / "book" / "notebooks").rglob("*"))
+    return {name: text for name, text in pages.items() if not name.startswith("_static")}, kept
 
 
 def _run(folder: Path) -> Any:
@@ -148,10 +198,10 @@ def trial(work: Work, folder: Path, rng: random.Random, seconds: float, at_a_wri
     """Start, kill, go on; what was found."""
     moments, broken, killed = [], [], 0
     for _ in range(kills):
-        command = ["-m", "ternary_lib", *work.arguments(folder)]
+        command = ["-c", work.code, *work.arguments(folder)]
         if at_a_write:
             moment, count = rng.choice(WRITES), rng.randint(1, work.writes)
-            command = ["-c", AT_A_WRITE, moment, str(count), *work.arguments(folder)]
+            command = ["-c", AT_A_WRITE + work.code, moment, str(count), *work.arguments(folder)]
             moments.append(f"{moment}, write {count}")
             deadline = time.monotonic() + 10 * seconds
         else:
@@ -168,7 +218,7 @@ def trial(work: Work, folder: Path, rng: random.Random, seconds: float, at_a_wri
         killed += process.wait() == -signal.SIGKILL
         broken += whole_files(folder)
     done = subprocess.run(
-        [sys.executable, "-m", "ternary_lib", *work.arguments(folder)], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", work.code, *work.arguments(folder)], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
     )
     found = {"moments": moments, "killed": killed, "broken": broken, "status": done.returncode}
     return found | ({} if done.returncode == 0 else {"error": done.stderr.strip()[-300:]})
@@ -179,14 +229,16 @@ def measure(work: Work, trials: int, seed: int, scratch: Path) -> dict[str, Any]
     rng = random.Random(seed)
     alone = scratch / f"{work.name}-alone"
     alone.mkdir()
+    work.prepare(alone)
     clock = time.monotonic()
-    command = [sys.executable, "-m", "ternary_lib", *work.arguments(alone)]
+    command = [sys.executable, "-c", work.code, *work.arguments(alone)]
     subprocess.run(command, cwd=PROJECT_ROOT, check=True, stdout=subprocess.DEVNULL)
     seconds, expected = time.monotonic() - clock, work.outcome(alone)
     bar, found = Progress(trials, unit="trial"), []
     for number in range(trials):
         folder = scratch / f"{work.name}-{number}"
         folder.mkdir()
+        work.prepare(folder)
         one = trial(work, folder, rng, seconds, at_a_write=number % 2 == 1, kills=1 + (number % 5 == 0))
         one["same"] = one["status"] == 0 and work.outcome(folder) == expected
         found.append(one)
@@ -206,7 +258,7 @@ def measure(work: Work, trials: int, seed: int, scratch: Path) -> dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write the result; status 1 where a trial did not end the same."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.splitlines()[0])
-    words = "trials of the training, and two fifths as many of the sweep (default: 50)"
+    words = "trials of the training, two fifths as many of the sweep and a fifth of the book (default: 50)"
     parser.add_argument("--trials", type=int, default=50, metavar="N", help=words)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record to write")
@@ -219,8 +271,9 @@ def main(arguments: list[str] | None = None) -> int:
         scratch = Path(name)
         found["training"] = measure(training(), given.trials, given.seed, scratch)
         found["sweep"] = measure(sweep(scratch), max(2, 2 * given.trials // 5), given.seed + 1, scratch)
+        found["book"] = measure(book(), max(2, given.trials // 5), given.seed + 2, scratch)
     records.write_json(given.output, found)
-    return int(any(part["same"] < part["trials"] for part in (found["training"], found["sweep"])))
+    return int(any(found[name]["same"] < found[name]["trials"] for name in ("training", "sweep", "book")))
 
 
 if __name__ == "__main__":
