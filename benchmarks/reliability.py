@@ -133,7 +133,7 @@ def sweep(folder: Path) -> Work:
 
 def book() -> Work:
     """A book of one page and one chapter: executed, rendered, checked."""
-    return Work("book", lambda folder: [str(folder)], _pages, 2, BOOK, _small_book)
+    return Work("book", lambda folder: [str(folder)], _pages, 1, BOOK, _small_book)
 
 
 def _small_book(root: Path) -> None:

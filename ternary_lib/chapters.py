@@ -183,6 +183,8 @@ def publish_chapters(layout: Layout, size: str, footer: str = "") -> None:
         notebook.metadata.pop("papermill", None)
         for cell in notebook.cells:
             cell.metadata.pop("papermill", None)
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell.id = "injected-parameters"  # papermill draws one at random: the same work is to give the same pages
         if footer:
             notebook.cells.append(nbformat.v4.new_markdown_cell(footer.replace("{name}", executed.stem), id="downloads"))
         write_if_changed(layout.pages / executed.name, nbformat.writes(notebook) + "\n")
