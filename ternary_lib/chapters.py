@@ -162,12 +162,14 @@ def _read_stamp(executed: Path) -> Chapter | None:
 
 
 def _remove_strangers(layout: Layout, names: set[str]) -> None:
-    """Drop executed copies whose source is gone, and the scratch folders of builds that were killed."""
+    """Drop executed copies whose source is gone, and what builds that were killed left behind."""
     for path in [*layout.pages.glob("*.ipynb"), *layout.pages.glob(".*/*.ipynb")]:
         if path.stem not in names:
             path.unlink()
     for folder in layout.pages.glob(".*/.running-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    for half in layout.pages.glob(".*/.*.tmp"):
+        half.unlink(missing_ok=True)
 
 
 def publish_chapters(layout: Layout, size: str, footer: str = "") -> None:
