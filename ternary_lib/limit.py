@@ -110,7 +110,8 @@ def first_page() -> dict[str, Any]:
 def refit_encoder(pathway: Pathway, epochs: int, generator: Generator) -> tuple[float, float, float]:
     """What a decoder permits the bound to be: (rate, distortion, exact) after its encoder alone was trained on it, at τ = 1 and β = 1.
 
-    Rate and distortion in nats over all operations, one posterior draw each; exact: the fraction rebuilt from μ. ``pathway`` is not changed.
+    Rate and distortion in nats over all operations, one posterior draw each; exact: the fraction rebuilt from μ. ``pathway`` itself is
+    not changed.
     """
     pathway = copy.deepcopy(pathway)
     pathway.decoder.requires_grad_(False)
