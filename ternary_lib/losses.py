@@ -125,18 +125,21 @@ def cell_masses(logits: Float[Tensor, "draws 9 3"]) -> Float[Tensor, "19683"]:
 def prior_mismatch(
     logits: Float[Tensor, "draws 9 3"], memory: Float[Tensor, "19683"], config: PriorMatchingConfig
 ) -> Float[Tensor, ""]:
-    """How far decoded prior draws are from uniform: α_marg·(9 ln 3 - H_output) + α_cell·(N·Σ_x p̂(x)·p̄(x) - 1), in nats.
+    """How far decoded prior draws are from uniform: α_cell·(N·Σ_x p̂(x)·p̄(x) - 1) + α_marg·(9 ln 3 - H_output), in nats.
 
-    p̂ are the draws' masses (``cell_masses``) and p̄ the memory, a constant. With p̄ = p the second sum is the χ² divergence
+    p̂ are the draws' masses (``cell_masses``) and p̄ the memory, a constant. With p̄ = p the first sum is the χ² divergence
     of p from uniform and its gradient half that of χ²; near uniform χ² is twice the KL divergence. It is 0 for a uniform memory.
+    The second term sees the entries alone, not which operations they make together.
 
     Args:
         logits: what prior draws decode to.
         memory: the operations' masses among the draws of many earlier steps; sums to 1.
-        config: the weights α_marg, α_cell.
+        config: the weights α_cell, α_marg.
     """
-    gap = POSITIONS * math.log(3) - output_entropy(logits)
-    return config.marginals * gap + config.cells * (NUM_OPERATIONS * cell_masses(logits) @ memory - 1)
+    mismatch = config.cells * (NUM_OPERATIONS * cell_masses(logits) @ memory - 1)
+    if config.marginals:
+        mismatch = mismatch + config.marginals * (POSITIONS * math.log(3) - output_entropy(logits))
+    return mismatch
 
 
 def total_loss(

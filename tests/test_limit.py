@@ -3,10 +3,16 @@
 import math
 
 import pytest
+import torch
 
 from ternary_lib import limit
 from ternary_lib.comparison import METRICS, UNIFORM_DRAWS_TO_COMPLETE
+from ternary_lib.losses import cross_entropy, kl_divergence
+from ternary_lib.model import sample_latent
+from ternary_lib.operations import all_operations
+from ternary_lib.randomness import stream
 from ternary_lib.sweeps import load_sweep
+from ternary_lib.weights import load_model
 
 PERFECT = {
     "efficiency": 0.999, "kl_to_uniform": 0.0, "smallest_cell": 0.9, "draws_to_complete": 206_000.0, "exact_all": 1.0, "exact_test": 1.0,
@@ -85,3 +91,18 @@ def test_the_ideal_decoder_measures_as_a_uniform_generator_does():
     assert 0.5 < found["smallest_cell"] < 0.7
     assert 0.985 < found["efficiency"] < 0.995
     assert found["draws_to_complete"] / UNIFORM_DRAWS_TO_COMPLETE > 1
+
+
+def test_refitting_an_encoder_lowers_the_bound_and_leaves_the_pathway_as_it_was():
+    model = load_model("ternary_v6")
+    before = {name: value.clone() for name, value in model.pathway_a.state_dict().items()}
+    x = all_operations()
+    with torch.inference_mode():
+        mu, logvar = model.pathway_a.encoder(x)
+        logits = model.pathway_a.decoder(sample_latent(mu, logvar, 1.0, stream(0, "bound")))
+        start = float(kl_divergence(mu, logvar) + cross_entropy(logits, x + 1))
+    rate, distortion, exact = limit.refit_encoder(model.pathway_a, 1, stream(0, "refit"))
+    assert math.log(19_683) < rate + distortion < start - 1
+    assert exact > 0.9
+    assert all(torch.equal(value, before[name]) for name, value in model.pathway_a.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.pathway_a.parameters())
