@@ -120,9 +120,12 @@ def test_unwritable_run_directory(tmp_path):
     assert_one_clear_line(ternary(*micro_arguments("--run-dir", tmp_path / "file" / "run")), "cannot be written")
 
 
-def test_output_of_training_is_one_clean_line(tmp_path):
+def test_output_of_training_is_one_clean_line_and_one_for_each_collapsed_pathway(tmp_path):
     done = ternary(*micro_arguments("--run-dir", tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("Trained just now: micro, seed 42, 4 epochs")
-    assert len(done.stderr.strip().splitlines()) == 1
+    _, *warnings = done.stderr.strip().splitlines()
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert warnings == [f"warning: {line}" for line in record["warnings"]]
+    assert [line[9:18] for line in warnings] == ["pathway A", "pathway B"]  # four epochs are too few for codes to form
     assert done.stdout.startswith("Record: ")
