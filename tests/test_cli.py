@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, bad input, clean output."""
 
+import json
 import time
 
 import pytest

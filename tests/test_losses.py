@@ -410,7 +410,8 @@ def test_cell_masses_are_the_products_of_the_positions_probabilities(seed):
 
 def test_prior_mismatch_of_uniform_draws_is_zero():
     uniform = torch.full((19_683,), 1 / 19_683, dtype=torch.float64)
-    assert prior_mismatch(torch.zeros(8, 9, 3, dtype=torch.float64), uniform, PriorMatchingConfig(marginals=1.0)).item() == pytest.approx(0, abs=1e-9)
+    undecided, config = torch.zeros(8, 9, 3, dtype=torch.float64), PriorMatchingConfig(marginals=1.0)
+    assert prior_mismatch(undecided, uniform, config).item() == pytest.approx(0, abs=1e-9)
 
 
 def test_prior_mismatch_of_one_operation_alone():
