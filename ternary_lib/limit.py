@@ -89,6 +89,11 @@ def verdicts(runs: Mapping[int, Record], goals: Sequence[Goal] = GOALS) -> list[
     return found
 
 
+def seeds_at_the_limit(runs: Mapping[int, Record], goals: Sequence[Goal] = GOALS) -> list[int]:
+    """The seeds on which both pathways keep every goal by themselves."""
+    return [seed for seed, run in sorted(runs.items()) if all(g.kept(METRICS[g.metric].value(run, p)) for g in goals for p in PATHWAYS)]
+
+
 def ideal(draws: int) -> Record:
     """What the same estimator says of the analytic ideal decoder, in the form of a run record (reconstruction is not defined)."""
     found: dict[str, Any] = cell_statistics(cell_counts(tertile_decoder, draws, stream(IDEAL_SEED, "ideal"), 9))
@@ -104,7 +109,8 @@ def first_page() -> dict[str, Any]:
     found = verdicts(runs)
     means = {p: {v.goal.metric: v.found.mean for v in found if v.pathway == p} for p in PATHWAYS}
     seconds = load_record(RELEASED[RELEASE].record)["seconds"]["train"]
-    return {"seeds": len(runs), "kept": sum(v.kept for v in found), "goals": len(found), "seconds": seconds, **means}
+    there = len(seeds_at_the_limit(runs))
+    return {"seeds": len(runs), "at_the_limit": there, "kept": sum(v.kept for v in found), "goals": len(found), "seconds": seconds, **means}
 
 
 def refit_encoder(pathway: Pathway, epochs: int, generator: Generator) -> tuple[float, float, float]:

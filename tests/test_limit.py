@@ -61,6 +61,12 @@ def test_the_mean_decides_and_the_worst_seed_is_named():
     assert found.worst == 0.002
 
 
+def test_a_seed_is_at_the_limit_where_both_pathways_keep_every_goal():
+    found = runs({}, {"exact_all": 0.999}, {"smallest_cell": 0.5}, {})
+    found[3]["final"]["b"] = PERFECT | {"draws_to_complete": None}
+    assert limit.seeds_at_the_limit(found) == [0]
+
+
 def test_one_operation_lost_in_one_of_ten_seeds_is_a_goal_missed():
     found = by_metric(limit.verdicts(runs({"exact_all": 19_682 / 19_683}, *[{}] * 9)))["exact_all"]
     assert not found.kept
@@ -74,6 +80,7 @@ def test_the_first_page_says_the_means_over_the_recorded_seeds(monkeypatch):
     monkeypatch.setattr(limit, "recorded", lambda _: named)
     said = limit.first_page()
     assert (said["seeds"], said["kept"], said["goals"]) == (2, 12, 12)
+    assert said["at_the_limit"] == 1
     assert said["a"]["smallest_cell"] == pytest.approx(0.75)
     assert 10 < said["seconds"] < 3_600
     monkeypatch.setattr(limit, "recorded", lambda _: [])
