@@ -7,6 +7,7 @@ from built import DESKTOP, PHONE, SITE
 from curves import close, plotted
 
 from ternary_lib import records
+from ternary_lib.widgets import PRESETS
 from ternary_lib.config import load_config
 from ternary_lib.explorer_svg import round_up
 from ternary_lib.schedules import tau_a, tau_b
@@ -150,7 +151,7 @@ def test_page_explorer_lays_a_run_over_its_own_preset_alone(visit):
     page.select_option("#explorer-preset", label="v5_4")
     page.wait_for_function("!document.querySelector('.panel [data-curve=run_tau_a]')")
     assert page.is_disabled("#explorer-run") and "No run of this preset" in page.inner_text("#explorer-run-words")
-    assert len(names) == len(set(names)) == 9
+    assert len(names) == len(set(names)) == len(PRESETS)
 
 
 @pytest.mark.parametrize("name", ["pyodide.asm.wasm", "pyodide.asm.js", "python_stdlib.zip", "pyodide-lock.json", "pyodide.js"])
