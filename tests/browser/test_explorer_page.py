@@ -7,10 +7,10 @@ from built import DESKTOP, PHONE, SITE
 from curves import close, plotted
 
 from ternary_lib import records
-from ternary_lib.widgets import PRESETS
 from ternary_lib.config import load_config
 from ternary_lib.explorer_svg import round_up
 from ternary_lib.schedules import tau_a, tau_b
+from ternary_lib.widgets import PRESETS
 
 
 def test_explorer_moves(visit):
