@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.inputs < 1 or not given.output.parent.is_dir() or given.output.is_dir():
         parser.error("expected --inputs of at least 1 and an --output in a directory that exists")
-    found: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "seed": given.seed}
-    found |= {"library_commit": records.library_commit(), "versions": records.versions(), "hardware": records.hardware()}
+    found: dict[str, Any] = {"seed": given.seed, **records.provenance()}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         kinds = loaders(scratch)

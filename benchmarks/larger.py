@@ -157,8 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         stored["ideal"] = uniformity(ideal_decoder, stream(0, "larger draws"))
     bar = Progress(len(tasks), unit="run")
     for done, name in enumerate(missing, len(tasks) - len(missing) + 1):
-        provenance = {"library_commit": records.library_commit(), "versions": records.versions(), "hardware": records.hardware()}
-        stored[name] = run(tasks[name]) | provenance
+        stored[name] = records.provenance() | run(tasks[name])
         records.write_json(path, stored)
         bar.update(done, name)
     bar.close(f"{len(tasks)} of {len(tasks)} runs recorded, {len(missing)} of them now: {path}")

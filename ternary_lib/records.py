@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -111,6 +112,12 @@ def hardware() -> dict[str, Any]:
     except (OSError, StopIteration):
         pass
     return {"cpu": model, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+
+
+def provenance() -> dict[str, Any]:
+    """When, by which code and on what something is measured: what every record of a measurement begins with."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"started": started, "library_commit": library_commit(), "versions": versions(), "hardware": hardware()}
 
 
 def write_json(path: str | Path, value: Any) -> None:
