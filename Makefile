@@ -15,7 +15,7 @@ JOBS ?= 2
 SITE ?= book/_build/html
 RECORDS := ternary_v5_5 ternary_v5_5_published ternary_v6
 
-.PHONY: help book book-smoke test check check-pages results notebook-strip lock clean
+.PHONY: help book book-smoke test coverage mutants check check-pages results reliability notebook-strip lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,22 @@ book-smoke: $(STAMP) ## the same book at smoke size (minutes), in runs/book-smok
 
 test: $(STAMP) ## environment, unit tests, doctests and every notebook executed (pytest --nbmake)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup
+
+coverage: $(STAMP) ## lines and branches of ternary_lib that the tests reach; fails below 95 % of either
+	@$(INSTALL) --quiet --editable '.[book,test,quality]'
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup --cov ternary_lib --cov-branch \
+	    --cov-report term-missing:skip-covered --cov-report json:runs/coverage.json
+	@$(RUN) -m benchmarks.noticed --coverage runs/coverage.json
+
+mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by line: does a test notice? (an hour)
+	@$(INSTALL) --quiet --editable '.[book,test,quality]'
+	@OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run --max-children $(JOBS)
+	@$(RUN) -m benchmarks.noticed --mutants mutants
+
+reliability: $(STAMP) ## kill training, sweep and book at random moments, damage every kind of file, list the dependencies (half an hour)
+	@$(RUN) -m benchmarks.reliability --output results/reliability.json
+	@$(RUN) -m benchmarks.fuzz --output results/fuzz.json
+	@$(RUN) -m benchmarks.dependencies --output results/dependencies.json
 
 check: $(STAMP) ## check every link, anchor and leftover of the built pages (SITE=book/_build/html)
 	@$(RUN) -m ternary_lib.links $(SITE)
@@ -67,7 +83,7 @@ notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
 
 lock: ## resolve the pins of pyproject.toml anew into requirements.lock
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install --disable-pip-version-check '.[book,test,peers,browser,npm,tensorboard]'
+	@.venv-lock/bin/python -m pip install --disable-pip-version-check '.[book,test,quality,peers,browser,npm,tensorboard]'
 	@{ echo "# Every package of the environment, exactly; used as pip constraints. Made by 'make lock' from pyproject.toml."; \
 	   .venv-lock/bin/python -m pip freeze --exclude ternary-vae-book | sed 's/+cpu$$//'; } > requirements.lock
 	@rm -rf .venv-lock build

@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from torch import Generator, Tensor
 
 from ternary_lib import records, schedules
 from ternary_lib.config import Config, config_hash, load_config
-from ternary_lib.coverage import TERTILE
+from ternary_lib.coverage import tertile_decoder
 from ternary_lib.losses import prior_mismatch, total_loss
 from ternary_lib.model import Pathway, TernaryVAE
 from ternary_lib.operations import NUM_OPERATIONS, to_index
 from ternary_lib.progress import Progress
 from ternary_lib.randomness import stream
+from ternary_lib.step import remember
 from ternary_lib.strict_yaml import InputError
 
 POSITIONS, LATENT, WINDOWS = 16, 24, 8
@@ -70,7 +72,7 @@ def train(config: Config, tables: Int[Tensor, "n 16"], generator: Generator) -> 
                 drawn = [pathway.decoder(z) for pathway in (model.pathway_a, model.pathway_b)]
                 pairs = zip(drawn, memories[:, window].clone(), strict=True)
                 mismatches = [prior_mismatch(logits[:, sets[window]], memory, matching) for logits, memory in pairs]
-                remember(memories, drawn, sets, matching.memory)
+                remember(memories, in_windows(drawn, sets), matching.memory)
             loss = total_loss(output, x + 1, betas, lambdas, config=config.loss, mismatches=mismatches).total
             optimizer.zero_grad()
             loss.backward()
@@ -80,13 +82,9 @@ def train(config: Config, tables: Int[Tensor, "n 16"], generator: Generator) -> 
     return model
 
 
-@torch.no_grad()
-def remember(memories: Tensor, drawn: list[Tensor], sets: Int[Tensor, "windows 9"], momentum: float) -> None:
-    """p̄ ← momentum·p̄ + (1 - momentum)·(each cell's share of this step's draws), of both pathways' windows, in place."""
-    for memory, logits in zip(memories, drawn, strict=True):
-        cells = to_index((logits.argmax(-1) - 1)[:, sets].transpose(0, 1))  # [windows, draws]
-        share = torch.full(cells.shape, (1 - momentum) / len(logits))
-        memory.mul_(momentum).scatter_add_(1, cells, share)
+def in_windows(drawn: list[Float[Tensor, "draws 16 3"]], sets: Int[Tensor, "windows 9"]) -> Int[Tensor, "pathways windows draws"]:
+    """The cell that each draw of each pathway falls into, seen through each window."""
+    return torch.stack([to_index((logits.argmax(-1) - 1)[:, sets].transpose(0, 1)) for logits in drawn])
 
 
 @torch.inference_mode()
@@ -119,12 +117,6 @@ def uniformity(decoder: Decoder, generator: Generator, draws: int = DRAWS) -> di
     }
 
 
-def ideal_decoder(z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 16 3"]:
-    """The analytic ideal of this space: each entry by the tertile of a latent dimension of its own."""
-    first = z[:, :POSITIONS]
-    return 1_000 * torch.stack([-first - TERTILE, torch.zeros_like(first), first - TERTILE], dim=-1)  # sure of nearly all
-
-
 def run(config: Config) -> dict[str, Any]:
     """Train on as many random tables as version 6 has operations; both pathways measured after the last epoch."""
     generator, clock = stream(config.seed, "larger"), time.monotonic()
@@ -154,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     missing = [name for name, config in tasks.items() if stored.get(name, {}).get("config_hash") != config_hash(config)]
     if "ideal" not in stored:
-        stored["ideal"] = uniformity(ideal_decoder, stream(0, "larger draws"))
+        stored["ideal"] = uniformity(partial(tertile_decoder, positions=POSITIONS), stream(0, "larger draws"))
     bar = Progress(len(tasks), unit="run")
     for done, name in enumerate(missing, len(tasks) - len(missing) + 1):
         stored[name] = records.provenance() | run(tasks[name])

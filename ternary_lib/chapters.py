@@ -117,7 +117,7 @@ def execute_chapters(layout: Layout, size: str, only: Iterable[str] = ()) -> lis
     """
     sources = notebooks.list_notebooks(layout.sources)
     if not sources:
-        raise ConfigError(f"{layout.sources}: no notebooks")
+        raise ConfigError(f"{layout.sources}: no notebooks; the book is built in a checkout of the project")
     wanted = [notebooks.find_notebook(name, layout.sources) for name in only] or sources
     chapters = []
     for number, source in enumerate(sources, 1):

@@ -198,13 +198,13 @@ def _configure_benchmark(parser: argparse.ArgumentParser) -> None:
 def _benchmark(args: argparse.Namespace) -> int:
     import re
 
-    from ternary_lib.config import PROJECT_ROOT, ConfigError, load_config
+    from ternary_lib.config import WORK_ROOT, ConfigError, load_config
 
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
     config = load_config(args.config, seed=args.seed)
     if args.output is None:
-        output = PROJECT_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json"
+        output = WORK_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json"
         output.parent.mkdir(exist_ok=True)
     else:
         output = Path(args.output)

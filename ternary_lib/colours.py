@@ -35,5 +35,6 @@ LINES: dict[str, Any] = {
     "production": ":",
     "limit": (0, (5, 2)),
 }
+MARKS = {"a": "o", "b": "s"}  # of the pathways
 PALETTE = [COLOURS[name] for name in ("a", "b", "argmax", "categorical", "expectation", "uniform", "untrained")]
 PHASE_NAMES = ("isolation", "consolidation", "resonant coupling", "ultra-exploration")

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ternary_lib.colours import COLOURS, INK, MARKS
 from ternary_lib.comparison import METRICS, Difference, Record, pathways_of, summary, values
-from ternary_lib.figures import COLOURS, INK
 
-MARKS = {"a": "o", "b": "s"}
 OFFSET = {"a": -0.17, "b": 0.17}  # of a pathway's line from the middle of its row
 ROW = 0.34  # inches a variant
 

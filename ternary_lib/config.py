@@ -47,7 +47,10 @@ __all__ = [
     "read_overrides",
 ]
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[1]
+IN_CHECKOUT = (CHECKOUT / "pyproject.toml").is_file()
+PROJECT_ROOT = CHECKOUT if IN_CHECKOUT else CHECKOUT / "ternary_lib" / "shipped"  # configurations and weights that an installed package has
+WORK_ROOT = CHECKOUT if IN_CHECKOUT else Path()  # where runs/ is made: never among installed files
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | str | None = None, seed: int | None = None) -> Config:

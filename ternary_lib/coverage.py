@@ -57,7 +57,7 @@ def draw_indices(
     numbers are drawn here, in order; the threads of ``pool`` only decode, so the result does not depend on them.
     """
     modes = tuple(modes)
-    device = "cpu" if generator is None else generator.device
+    device = _device(generator)
 
     def draws() -> Iterator[tuple[Tensor, Tensor | None]]:
         for z in _prior_draws(num_samples, generator, latent_dim):
@@ -95,8 +95,7 @@ def cell_counts(
     decoder: Decoder, num_samples: int, generator: Generator | None = None, latent_dim: int = 16
 ) -> Int[Tensor, "19683"]:
     """How often each operation is decoded (argmax) in ``num_samples`` prior draws; memory does not grow with them."""
-    device = "cpu" if generator is None else generator.device
-    counts = torch.zeros(NUM_OPERATIONS, dtype=torch.long, device=device)
+    counts = torch.zeros(NUM_OPERATIONS, dtype=torch.long, device=_device(generator))
     left = num_samples
     with torch.inference_mode():
         for z in _prior_draws(num_samples, generator, latent_dim):
@@ -148,12 +147,14 @@ def efficiency(coverage: float, n: int) -> float:
     return math.log(missing) / (n * math.log1p(-1 / NUM_OPERATIONS))
 
 
-def tertile_decoder(z: Float[Tensor, "batch latent"], sharpness: float = 1_000.0) -> Float[Tensor, "batch 9 3"]:
+def tertile_decoder(
+    z: Float[Tensor, "batch latent"], sharpness: float = 1_000.0, positions: int = POSITIONS
+) -> Float[Tensor, "batch positions 3"]:
     """The analytic ideal decoder: trit j is -1, 0 or +1 by the tertile of N(0, 1) that z_j falls in.
 
-    Its cells are exactly uniform, and both decoders can represent it. It reads the first nine dimensions.
+    Its cells are exactly uniform, and both decoders can represent it. It reads the first ``positions`` dimensions.
     """
-    first = z[:, :POSITIONS]
+    first = z[:, :positions]
     return sharpness * torch.stack([-first - TERTILE, torch.zeros_like(first), first - TERTILE], dim=-1)
 
 
@@ -165,10 +166,14 @@ def uniform_decoder(z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 9 
 def _prior_draws(num_samples: int, generator: Generator | None, latent_dim: int) -> Iterator[Float[Tensor, "chunk latent"]]:
     if num_samples < 1:
         raise ValueError(f"num_samples {num_samples!r}: expected at least one draw")
-    device = "cpu" if generator is None else generator.device
+    device = _device(generator)
     for _ in range(0, num_samples, CHUNK):
         # Always whole chunks, cut by the caller: the first k draws are then the same at every budget.
         yield torch.randn(CHUNK, latent_dim, generator=generator, device=device)
+
+
+def _device(generator: Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device
 
 
 def _exponentials(low: Tensor, mid: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:

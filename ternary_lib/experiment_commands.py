@@ -103,7 +103,7 @@ def run_compare(args: argparse.Namespace) -> int:
 def _tasks_to_compare(args: argparse.Namespace) -> tuple[list[Task], str | Path]:
     from ternary_lib import records, sweeps
     from ternary_lib.cli import override
-    from ternary_lib.config import PROJECT_ROOT, find_config
+    from ternary_lib.config import WORK_ROOT, find_config
     from ternary_lib.strict_yaml import read_yaml
 
     if len(args.configs) == 1:
@@ -112,9 +112,9 @@ def _tasks_to_compare(args: argparse.Namespace) -> tuple[list[Task], str | Path]
         if args.set:
             raise _refuse("--set: a sweep file states its own overrides")
         tasks = sweeps.select(sweeps.load_sweep(args.configs[0]), seeds=args.seeds)
-        return tasks, args.output or records.results_dir() / "sweeps"
+        return tasks, args.output or records.sweeps_dir()
     tasks = sweeps.of_configs(args.configs, args.seeds or [0, 1, 2, 3, 4], dict(map(override, args.set)))
-    return tasks, args.output or PROJECT_ROOT / "runs" / "compare"
+    return tasks, args.output or WORK_ROOT / "runs" / "compare"
 
 
 def _make_records(tasks: list[Task], root: str | Path | None, args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ternary_lib.colours import COLOURS, INK, LINES
+from ternary_lib.colours import COLOURS, INK, LINES, MARKS
 from ternary_lib.coverage import TERTILE
 from ternary_lib.figures import Picture
 from ternary_lib.latent import zero_zones
@@ -19,7 +19,6 @@ from ternary_lib.mechanism import Axes
 from ternary_lib.operations import POSITIONS
 from ternary_lib.relabelling import GROUP
 
-MARKS = {"a": "o", "b": "s"}
 SMALL = 9  # points
 ENTRIES = [f"{'−0+'[j // 3]}{'−0+'[j % 3]}" for j in range(POSITIONS)]
 

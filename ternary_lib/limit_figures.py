@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ternary_lib.colours import COLOURS
+from ternary_lib.colours import COLOURS, MARKS
 from ternary_lib.comparison import Record, summary, values
 from ternary_lib.coverage import efficiency
 from ternary_lib.evaluation import EFFICIENCY_DRAWS, PATHWAYS
@@ -13,7 +13,6 @@ from ternary_lib.figures import PALETTE, Picture
 from ternary_lib.operations import NUM_OPERATIONS
 
 Runs = Mapping[str, Mapping[int, Record]]
-MARKS = {"a": "o", "b": "s"}
 STROKES = ("-", "--", "-.", ":")
 
 

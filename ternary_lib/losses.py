@@ -125,11 +125,12 @@ def cell_masses(logits: Float[Tensor, "draws 9 3"]) -> Float[Tensor, "19683"]:
 def prior_mismatch(
     logits: Float[Tensor, "draws 9 3"], memory: Float[Tensor, "19683"], config: PriorMatchingConfig
 ) -> Float[Tensor, ""]:
-    """How far decoded prior draws are from uniform: α_cell·(N·Σ_x p̂(x)·p̄(x) - 1) + α_marg·(9 ln 3 - H_output), in nats.
+    """How far decoded prior draws are from uniform: α_cell·(N·Σ_x p̂(x)·p̄(x) - 1) + α_marg·(9 ln 3 - H_output).
 
-    p̂ are the draws' masses (``cell_masses``) and p̄ the memory, a constant. With p̄ = p the first sum is the χ² divergence
-    of p from uniform and its gradient half that of χ²; near uniform χ² is twice the KL divergence. It is 0 for a uniform memory.
-    The second term sees the entries alone, not which operations they make together.
+    p̂ are the draws' probabilities (``cell_masses``) and p̄ the memory, a constant: how often each operation was the likeliest. Were
+    both the same p, the first bracket would be the χ² divergence of p from uniform, near which χ² is twice the KL divergence, and the
+    gradient half that of χ². It is 0 for a uniform memory. The second bracket, in nats, sees the entries alone, not which operations
+    they make together.
 
     Args:
         logits: what prior draws decode to.

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, config_hash
+from ternary_lib.config import IN_CHECKOUT, PROJECT_ROOT, WORK_ROOT, Config, ConfigError, config_from_mapping, config_hash
 from ternary_lib.files import write_atomically
 
 # What a run's numbers are made by. Everything else may change without making a run stale.
@@ -78,9 +78,15 @@ def results_dir() -> Path:
     return Path(os.environ.get("TERNARY_RESULTS") or PROJECT_ROOT / "results")
 
 
+def sweeps_dir() -> Path:
+    """Where sweeps' records lie: ``sweeps`` in ``results_dir()``, but outside a checkout under the current folder's results/."""
+    given = os.environ.get("TERNARY_RESULTS")
+    return (Path(given) if given else WORK_ROOT / "results") / "sweeps"
+
+
 def default_run_dir(config: Config) -> Path:
-    """runs/<name>-seed<seed>-<key> under the project's root: the same work finds its own earlier run, other work never."""
-    return PROJECT_ROOT / "runs" / f"{config.name}-seed{config.seed}-{run_key(config)}"
+    """runs/<name>-seed<seed>-<key> in the checkout or else the current folder: the same work finds its own run, other work never."""
+    return WORK_ROOT / "runs" / f"{config.name}-seed{config.seed}-{run_key(config)}"
 
 
 def same_config(record: Mapping[str, Any], config: Config) -> bool:
@@ -97,6 +103,8 @@ def same_config(record: Mapping[str, Any], config: Config) -> bool:
 def library_commit() -> str | None:
     """The checkout's commit, with ``+changes`` where files differ from it; None outside a checkout."""
     try:
+        if not IN_CHECKOUT:  # git would answer for whatever repository the package happens to be installed in
+            return None
         head = _git("rev-parse", "HEAD")
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

@@ -159,7 +159,7 @@ class PriorMatchingConfig(Section):
 
     draws: Count = 1_024  # z ~ N(0, I) decoded a step, the same ones by both pathways
     from_phase: Annotated[int, Field(ge=1, le=4)] = 2  # before, a pathway learns to reconstruct
-    cells: NonNegative = 10.0  # weight of half the χ² of the operations' masses: every operation equally frequent
+    cells: NonNegative = 10.0  # weight of the χ² of the operations' masses: every operation equally frequent
     memory: Annotated[float, Field(ge=0, lt=1)] = 0.998  # of the moving average of what was decoded: 1,024 draws say little of 19,683 cells
     marginals: NonNegative = 0.0  # weight of 9 ln 3 - H_output of the draws: each position's values equally frequent, and no more
 

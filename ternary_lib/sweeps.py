@@ -48,7 +48,7 @@ class SweepError(RuntimeError):
 
 def store_of(task: Task, root: str | Path | None = None) -> Path:
     """The folder of a sweep's records: ``results/sweeps/<sweep>`` unless another root is given."""
-    return Path(root or records.results_dir() / "sweeps") / task.sweep
+    return Path(root or records.sweeps_dir()) / task.sweep
 
 
 def stored(task: Task, root: str | Path | None = None) -> dict[str, Any] | None:

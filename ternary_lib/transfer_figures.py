@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ternary_lib.colours import COLOURS
+from ternary_lib.colours import COLOURS, MARKS
 from ternary_lib.comparison import Summary, summary
 from ternary_lib.figures import Picture
 
-MARKS = {"a": "o", "b": "s"}
 STROKES: dict[str, dict[str, Any]] = {"recall": {"linestyle": "--"}, "all rebuilt": {"linestyle": "--"},
                                       "untrained": {"linestyle": ":", "fillstyle": "none"}}  # fmt: skip
 

@@ -18,7 +18,7 @@ import yaml
 from ipywidgets.widgets.widget_string import HTMLStyle
 
 from ternary_lib import explorer, records
-from ternary_lib.config import PROJECT_ROOT, Config, ConfigError, config_from_mapping, load_config
+from ternary_lib.config import PROJECT_ROOT, WORK_ROOT, Config, ConfigError, config_from_mapping, load_config
 from ternary_lib.explorer_svg import AS_MEASURED, CLOSED, OPEN, curves, gate_ratios, rho_panel, round_up, tau_panel
 
 PRESETS = (*(f"configs/{name}.yaml" for name in ("ternary_v5_5", "ternary_v5_5_published", "ternary_v6", "ternary_v5_5_fast", "smoke")),
@@ -80,7 +80,7 @@ def write_schedule(cfg: Config, folder: Path | str | None = None) -> tuple[Path,
     The configuration holds what differs from the library's defaults and is read back before this returns. `folder` is
     the project's `configs/` where it is left out. Raises ConfigError where a file not of its making is in the way.
     """
-    folder = Path(folder) if folder is not None else PROJECT_ROOT / "configs"
+    folder = Path(folder) if folder is not None else WORK_ROOT / "configs"
     target, parameters = folder / f"{cfg.name}.yaml", folder / "papermill" / f"{cfg.name}.yaml"
     for path in (target, parameters):
         if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(explorer.MARK):

@@ -326,6 +326,12 @@ def test_cell_counts_count_the_argmax_draws(draws):
     assert torch.equal(cell_counts(tertile_decoder, draws, seeded(15)), torch.bincount(indices, minlength=N))
 
 
+def test_cells_are_whole_numbers_and_can_be_counted_without_a_generator():
+    found = cell_counts(tertile_decoder, CHUNK + 5)
+    assert found.dtype == torch.int64
+    assert found.sum() == CHUNK + 5
+
+
 def test_distinct_and_seen():
     indices = torch.tensor([5, 5, 0, 19_682, 5])
     assert distinct(indices) == 3

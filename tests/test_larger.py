@@ -2,12 +2,14 @@
 
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from benchmarks import larger
 from ternary_lib import records
+from ternary_lib.coverage import tertile_decoder
 from ternary_lib.operations import to_index
 from ternary_lib.randomness import stream
 
@@ -31,7 +33,7 @@ def test_the_memory_of_each_window_takes_up_its_own_entries():
     sets, generator = larger.windows(), stream(0, "test")
     drawn = [torch.randn(5, 16, 3, generator=generator) for _ in range(2)]
     memories = torch.zeros(2, larger.WINDOWS, 3**9)
-    larger.remember(memories, drawn, sets, 0.75)
+    larger.remember(memories, larger.in_windows(drawn, sets), 0.75)
     assert torch.allclose(memories.sum(-1), torch.full((2, larger.WINDOWS), 0.25))
     table = drawn[1].argmax(-1) - 1
     expected = torch.bincount(to_index(table[:, sets[3]]), minlength=3**9) * 0.25 / 5
@@ -40,7 +42,7 @@ def test_the_memory_of_each_window_takes_up_its_own_entries():
 
 def test_the_ideal_decoder_is_uniform_within_the_noise_and_a_constant_one_is_as_far_off_as_can_be():
     draws = 400_000
-    found = larger.uniformity(larger.ideal_decoder, stream(0, "ideal"), draws)
+    found = larger.uniformity(partial(tertile_decoder, positions=16), stream(0, "ideal"), draws)
     assert found["noise"] == pytest.approx(math.sqrt(2 * larger.TABLES) / draws, rel=1e-5)
     assert abs(found["chi_squared"]) < 4 * found["noise"]
     assert found["distinct"] == pytest.approx(1, abs=1e-3)

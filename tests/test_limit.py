@@ -16,6 +16,7 @@ from ternary_lib.weights import load_model
 
 PERFECT = {
     "efficiency": 0.999, "kl_to_uniform": 0.0, "smallest_cell": 0.9, "draws_to_complete": 206_000.0, "exact_all": 1.0, "exact_test": 1.0,
+    "coverage.argmax.195000": 19_682, "coverage.expectation.195000": 19_683,
 }  # fmt: skip
 
 
@@ -79,10 +80,15 @@ def test_the_first_page_says_the_means_over_the_recorded_seeds(monkeypatch):
     named = [record | {"variant": task.variant, "seed": task.config.seed} for record, task in zip(found, tasks, strict=False)]
     monkeypatch.setattr(limit, "recorded", lambda _: named)
     said = limit.first_page()
-    assert (said["seeds"], said["kept"], said["goals"]) == (2, 12, 12)
-    assert said["at_the_limit"] == 1
+    assert (said["seeds"], said["kept"], said["goals"]) == ("2 of 10 seeds", 12, 12)
+    assert said["rebuilt"] == "every operation"
+    named[1]["final"]["a"]["exact_all"] = 19_682 / 19_683
+    assert limit.first_page()["rebuilt"] == "at least 99.995% of the operations"
+    monkeypatch.setattr(limit, "recorded", lambda _: [named[0] | {"seed": task.config.seed} for task in tasks])
+    assert limit.first_page()["seeds"] == "10 seeds"
+    assert (said["b"]["argmax"], said["b"]["expectation"]) == (19_682 / 19_683, 1)
     assert said["a"]["smallest_cell"] == pytest.approx(0.75)
-    assert 10 < said["seconds"] < 3_600
+    assert 10 < said["seconds"] < 60 * said["minutes"] < 3_600
     monkeypatch.setattr(limit, "recorded", lambda _: [])
     assert limit.first_page() == {}
 
@@ -108,7 +114,7 @@ def test_refitting_an_encoder_lowers_the_bound_and_leaves_the_pathway_as_it_was(
         mu, logvar = model.pathway_a.encoder(x)
         logits = model.pathway_a.decoder(sample_latent(mu, logvar, 1.0, stream(0, "bound")))
         start = float(kl_divergence(mu, logvar) + cross_entropy(logits, x + 1))
-    rate, distortion, exact = limit.refit_encoder(model.pathway_a, 1, stream(0, "refit"))
+    rate, distortion, exact = limit.refit_encoder(model.pathway_a, x, 1, stream(0, "refit"))
     assert math.log(19_683) < rate + distortion < start
     assert exact > 0.9
     assert all(torch.equal(value, before[name]) for name, value in model.pathway_a.state_dict().items())

@@ -200,6 +200,11 @@ def test_the_gate_excludes_both_bounds(ratio, is_open):
     assert schedules.Permeability(PRODUCTION, rho=0.5).step(130, ratio) == exactly(0.5 + INCREMENT * is_open)
 
 
+def test_a_new_permeability_starts_where_the_schedule_does():
+    assert schedules.Permeability(PRODUCTION).rho == PRODUCTION.rho.start
+    assert schedules.Permeability(PRODUCTION, rho=0.0).rho == 0.0
+
+
 def test_a_resumed_permeability_goes_on_as_if_never_interrupted():
     ratios = [CLOSED if epoch % 3 else OPEN for epoch in range(200)]
     whole = walk(PRODUCTION, ratios)

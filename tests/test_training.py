@@ -42,6 +42,13 @@ def test_two_processes_give_the_same_bits(reference, tmp_path):
     assert record["weights_sha256"] == reference.record["weights_sha256"]
 
 
+@pytest.mark.parametrize("workers", ["1", "2", "3"])
+def test_the_number_of_threads_changes_no_bit(reference, tmp_path, monkeypatch, workers):
+    """Steps run on one thread whatever is asked for; prior draws come in chunks with streams of their own, whoever decodes them."""
+    monkeypatch.setenv("TERNARY_THREADS", workers)
+    assert substance(train(micro_config(), tmp_path / "run", progress=False).record) == substance(reference.record)
+
+
 def test_another_seed_gives_other_bits(reference, tmp_path):
     other = train(micro_config(seed=43), tmp_path / "run", progress=False)
     assert other.record["weights_sha256"] != reference.record["weights_sha256"]
