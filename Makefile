@@ -39,11 +39,11 @@ book-smoke: $(STAMP) ## the same book at smoke size (minutes), in runs/book-smok
 	@$(TERNARY) book --size smoke --strict --output runs/book-smoke
 
 test: $(STAMP) ## environment, unit tests, doctests and every notebook executed (pytest --nbmake)
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 coverage: $(STAMP) ## lines and branches of ternary_lib that the tests reach; fails below 95 % of either
 	@$(INSTALL) --quiet --editable '.[book,test,quality]'
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup --cov ternary_lib --cov-branch \
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder --cov ternary_lib --cov-branch \
 	    --cov-report term-missing:skip-covered --cov-report json:runs/coverage.json
 	@$(RUN) -m benchmarks.noticed --coverage runs/coverage.json
 

@@ -172,7 +172,7 @@ def test_bad_input_as_a_user_meets_it():
 def test_without_an_output_the_record_goes_to_runs(tmp_path, monkeypatch, capsys):
     from ternary_lib import config
 
-    monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(config, "WORK_ROOT", tmp_path)
     monkeypatch.setattr(benchmark, "measure", lambda config, trials: {"trials": trials})
     monkeypatch.setattr(benchmark, "describe", lambda record: "a table")
     assert cli.main(["benchmark", "--config", str(ROOT / "configs" / "smoke.yaml")]) == 0

@@ -145,3 +145,18 @@ def test_checks_without_a_browser_fail_unless_they_are_told_to_go_without(tmp_pa
     assert told.returncode == 0 and "not opened in a browser" in told.stdout and "make check-pages" not in told.stdout
     (tmp_path / "chromium").symlink_to(shutil.which("sh"))
     assert "make check-pages SITE=runs/book-smoke/_build/html" in checks().stdout
+
+
+def test_several_workers_keep_a_file_together(tmp_path):
+    """Notebooks and tests that share runs would otherwise take each other's directories; xdist groups nothing where pytest is too new."""
+    shutil.copy(PROJECT_ROOT / "conftest.py", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    for name in "abc":
+        (tmp_path / f"test_{name}.py").write_text(
+            "import os, time, pytest\n@pytest.mark.parametrize('i', range(6))\ndef test_it(i):\n    time.sleep(0.02)\n"
+            "    open(__file__ + '.workers', 'a').write(os.environ['PYTEST_XDIST_WORKER'] + ' ')\n"
+        )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "2", "--dist", "loadgroup", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    workers = [(tmp_path / f"test_{name}.py.workers").read_text().split() for name in "abc"]
+    assert [(len(seen), len(set(seen))) for seen in workers] == [(6, 1)] * 3
