@@ -70,6 +70,7 @@ results: $(STAMP) ## re-create every missing record: runs of seed 42 with weight
 	    run=$$(dirname "$$(sed -n 's/^Record: //p' runs/.record)"); \
 	    cp "$$run/record.json" results/runs/$${name}_seed42.json || exit $$?; \
 	    $(RUN) -m ternary_lib.model_cards "$$run" || exit $$?; \
+	    if [ $$name = ternary_v5_5 ]; then $(RUN) -m benchmarks.limit --run "$$run" || exit $$?; fi; \
 	done
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
 	@$(RUN) -m benchmarks.larger

@@ -21,11 +21,13 @@ import torch
 from ternary_lib import records
 from ternary_lib.checkpoint import CheckpointError
 from ternary_lib.config import load_config
-from ternary_lib.evaluation import PATHWAYS, decode, encode, evaluate_final
+from ternary_lib.data import split_indices
+from ternary_lib.evaluation import PATHWAYS, decode, encode, evaluate_final, reconstruction
 from ternary_lib.journal import load_weights
 from ternary_lib.machine import evaluation_threads
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
+from ternary_lib.randomness import stream
 from ternary_lib.strict_yaml import InputError
 from ternary_lib.training import Trainer, train
 from ternary_lib.weights import load
@@ -36,13 +38,18 @@ TIMED = (50, 51, 52)  # seeds trained for the clock alone
 KEPT = ("efficiency", "kl_to_uniform", "smallest_cell", "draws_to_complete", "exact_all", "exact_test", "rate", "distortion", "neg_elbo")
 
 
+@torch.inference_mode()
 def kept_epochs(run_dir: Path) -> dict[str, Any]:
     """A run's kept epochs, each measured as a last epoch is."""
     found = {}
     for path in sorted(run_dir.glob("epoch_*.safetensors")):
-        loaded, epoch = load(path), int(path.stem.removeprefix("epoch_")) - 1
-        final = evaluate_final(loaded.model, loaded.config, epoch, evaluation_threads())
-        found[str(epoch)] = {p: {name: final[p][name] for name in KEPT} for p in PATHWAYS}
+        model, config, controls = load(path)
+        generator = stream(config.seed, "posterior", controls.epoch)
+        row = reconstruction(model, split_indices(config.data), controls.rho, generator)
+        final = evaluate_final(model, config, controls.epoch, evaluation_threads())
+        for p in PATHWAYS:
+            final[p] |= {name: row[f"{p}.{name}"] for name in KEPT if f"{p}.{name}" in row}
+        found[str(controls.epoch)] = {p: {name: final[p][name] for name in KEPT} for p in PATHWAYS}
     if not found:
         raise CheckpointError(f"{run_dir}: keeps no epoch_*.safetensors")
     return {"weights_sha256": records.read_json(run_dir / "record.json")["weights_sha256"], "epochs": found}
