@@ -22,7 +22,7 @@ BOOK_PACKAGES = (*PACKAGES, "jupyter-book", "sphinx", "sphinx-book-theme", "myst
 
 
 def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
-    """Write values.json, headline.html, explorer.html, live.html, build.md and mutants.md into the generated folder.
+    """Write values.json, headline.html, explorer.html, live.html, build.md and reliability_*.md into the generated folder.
 
     They are functions of the executed chapters, the run's record and the checkout alone: building twice writes the same.
     """
@@ -30,14 +30,14 @@ def write_pages(layout: Layout, size: str, chapters: Sequence[Chapter]) -> None:
     run = {key: value for key, value in record.items() if key != "history"}
     values = {"build": build_record(size, chapters), "headline": headline(record), "run": run}
     values |= {"claims": tally(load()), "guide": tuning_example(), "limit": limit.first_page()}
-    values |= {part: found for part, found in robustness.figures(records.results_dir()).items() if found}
     values |= {"sweeps": recorded_runs(layout.root / "configs" / "sweeps")}
     write_if_changed(layout.generated / "values.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     write_if_changed(layout.generated / "headline.html", headline_figure(record) if record else "")
     write_if_changed(layout.generated / "explorer.html", explorer_html(record) if record else "")
     write_if_changed(layout.generated / "live.html", live_html(load_model("ternary_v5_5")))
     write_if_changed(layout.generated / "build.md", build_page(values))
-    write_if_changed(layout.generated / "mutants.md", robustness.survivors_page(records.results_dir()))
+    for name, text in robustness.tables(records.results_dir()).items():
+        write_if_changed(layout.generated / f"reliability_{name}.md", text)
 
 
 def find_record(layout: Layout, size: str) -> dict[str, Any]:

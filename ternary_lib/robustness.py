@@ -1,42 +1,78 @@
-"""What was done to break the project, from its records, in the form that the page on reliability reads."""
+"""What was done to break the project, from its records, as the tables of the page on reliability."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ternary_lib import records
 
+NOT_MEASURED = "*No record of this in the checkout that the book was built from; {command} makes it.*\n"
 
-def figures(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the page on reliability says, from the records of kills, damaged files, dependencies and tests that there are in a folder."""
+
+def tables(folder: Path) -> dict[str, str]:
+    """Markdown by name, ``kills``, ``files``, ``packages``, ``tests`` and ``survivors``, from the records that there are in a folder."""
     kills, fuzz, packages, noticed = (_read(folder, name) for name in ("reliability", "fuzz", "dependencies", "noticed"))
-    works = {name: part for name, part in kills.items() if isinstance(part, dict) and "trials" in part}
-    found: dict[str, dict[str, Any]] = {
-        "reliability": {name: {key: value for key, value in part.items() if key != "each"} for name, part in works.items()},
-        "fuzz": {kind: part | {"faults": len(part["faults"])} for kind, part in fuzz.get("loaders", {}).items()},
-        "dependencies": {},
+    reached, mutants = noticed.get("coverage", {}), noticed.get("mutants", {})
+    return {
+        "kills": _kills(kills) if kills else NOT_MEASURED.format(command="`make reliability`"),
+        "files": _files(fuzz) if fuzz else NOT_MEASURED.format(command="`make reliability`"),
+        "packages": _packages(packages) if packages else NOT_MEASURED.format(command="`make reliability`"),
+        "tests": _reached(reached) + _killed(mutants) if reached and mutants else NOT_MEASURED.format(command="`make coverage mutants`"),
+        "survivors": _survivors(mutants["survivors"]) if mutants else NOT_MEASURED.format(command="`make mutants`"),
     }
-    if packages:
-        families = [package["family"] for package in packages["packages"]]
-        audit = packages["audit"]
-        asked = audit["asked"]
-        known = f"{len(audit['vulnerabilities'])}, of {audit['packages']} packages asked about" if asked else f"not known: {audit['why']}"
-        found["dependencies"] = {
-            "packages": len(families), "permissive": families.count("permissive"), "weak": families.count("weak copyleft"),
-            "mixed": families.count("mixed"), "audit": known,
-        }  # fmt: skip
-    found["coverage"] = {what: of["reached"] / of["all"] for what, of in noticed.get("coverage", {}).get("parts", {}).items()}
-    modules = noticed.get("mutants", {}).get("modules", {})
-    found["mutants"] = {module: of | {"share": of["killed"] / of["all"]} for module, of in modules.items()}
-    return found
 
 
-def survivors_page(folder: Path) -> str:
-    """The changes that no test notices, each with its reason, as a Markdown list; a sentence where there are none."""
-    listed = _read(folder, "noticed").get("mutants", {}).get("survivors", [])
+def _kills(record: dict[str, Any]) -> str:
+    works = {name: part for name, part in record.items() if isinstance(part, dict) and "trials" in part}
+    rows = [(name, p["trials"], p["kills"], p["same"], p["half_written"], f"{p['seconds_alone']:.0f}") for name, p in works.items()]
+    return _table(("work", "trials", "kills that hit", "ended the same", "files half-written", "seconds, left alone"), rows) + _made(record)
+
+
+def _files(record: dict[str, Any]) -> str:
+    rows = [
+        (kind, p["inputs"], p["refused"], p["read"], len(p["faults"]), f"{p['slowest_s']:.2f}", p["grown_mb"])
+        for kind, p in record["loaders"].items()
+    ]
+    total = ("**all**", *(sum(row[k] for row in rows) for k in range(1, 5)), f"{max(float(row[5]) for row in rows):.2f}", "")
+    heading = ("kind of file", "damaged", "refused in one line", "read", "anything else", "slowest, s", "memory grown, MB")
+    return _table(heading, [*rows, total]) + _made(record)
+
+
+def _packages(record: dict[str, Any]) -> str:
+    families = Counter(package["family"] for package in record["packages"])
+    audit = record["audit"]
+    asked = f"{len(audit['vulnerabilities'])} known, of {audit['packages']} packages asked about" if audit["asked"] else audit["why"]
+    rows = [(family, count) for family, count in families.most_common()]
+    return _table(("licence", "packages"), [*rows, ("**all**", sum(families.values()))]) + f"\nKnown vulnerabilities: {asked}.\n"
+
+
+def _reached(record: dict[str, Any]) -> str:
+    rows = [(what, of["all"], of["reached"], f"{of['reached'] / of['all']:.1%}") for what, of in record["parts"].items()]
+    return _table(("of `ternary_lib`", "all", "reached by a test", "share"), rows) + _made(record) + "\n"
+
+
+def _killed(record: dict[str, Any]) -> str:
+    rows = [(f"`{module}`", of["all"], of["killed"], f"{of['killed'] / of['all']:.1%}") for module, of in record["modules"].items()]
+    return _table(("module", "changed lines", "noticed by a test", "share"), rows) + _made(record)
+
+
+def _survivors(listed: Sequence[dict[str, Any]]) -> str:
     lines = [f"- `{m['where']}`: `{m['before']}` became `{m['after']}`. {m['reason']}" for m in listed]
-    return "\n".join(lines or ["*None is listed in this checkout.*"]) + "\n"
+    return "\n".join(lines or ["*None survived.*"]) + "\n"
+
+
+def _made(record: dict[str, Any]) -> str:
+    return f"\n*Measured {record['started'][:10]} on {record['hardware']['cores']} cores.*\n"
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    def line(cells: Iterable[Any]) -> str:
+        return "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |\n"
+
+    return line(heading) + line("---" for _ in heading) + "".join(map(line, rows))
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:

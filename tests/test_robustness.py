@@ -1,17 +1,31 @@
-"""What the page on reliability reads from the records."""
+"""The tables of the page on reliability: every figure from its record, and no table where there is none."""
+
+import pytest
 
 from ternary_lib import records, robustness
 
+MADE = {"started": "2026-01-02T03:04:05+00:00", "hardware": {"cores": 2}}
 RECORDS = {
-    "reliability": {"seed": 0, "training": {"trials": 3, "kills": 2, "same": 3, "half_written": 0, "each": [{}, {}, {}]}},
-    "fuzz": {"loaders": {"configuration": {"inputs": 9, "refused": 7, "read": 1, "faults": ["a traceback"]}}},
+    "reliability": {
+        **MADE,
+        "seed": 0,
+        "training": {"trials": 30, "kills": 29, "same": 28, "half_written": 7, "seconds_alone": 4.4, "each": [{}] * 30},
+    },
+    "fuzz": {
+        **MADE,
+        "loaders": {
+            "configuration": {"inputs": 1900, "refused": 1800, "read": 99, "faults": ["a traceback"], "slowest_s": 0.5, "grown_mb": 3},
+            "sweep": {"inputs": 100, "refused": 90, "read": 10, "faults": [], "slowest_s": 0.25, "grown_mb": 0},
+        },
+    },
     "dependencies": {
         "packages": [{"family": "permissive"}, {"family": "permissive"}, {"family": "weak copyleft"}, {"family": "mixed"}],
         "audit": {"asked": False, "why": "no answer"},
     },
     "noticed": {
-        "coverage": {"parts": {"lines": {"all": 200, "reached": 199}, "branches": {"all": 50, "reached": 48}}},
+        "coverage": {**MADE, "parts": {"lines": {"all": 2000, "reached": 1990}, "branches": {"all": 50, "reached": 48}}},
         "mutants": {
+            **MADE,
             "modules": {"losses": {"all": 20, "killed": 19}},
             "survivors": [{"where": "losses.f", "before": "x = 1", "after": "x = 2", "reason": "x is not used."}],
         },
@@ -19,24 +33,43 @@ RECORDS = {
 }
 
 
-def test_records_become_the_figures_of_the_page(tmp_path):
+@pytest.fixture
+def made(tmp_path):
     for name, record in RECORDS.items():
         records.write_json(tmp_path / f"{name}.json", record)
-    found = robustness.figures(tmp_path)
-    assert found["reliability"] == {"training": {"trials": 3, "kills": 2, "same": 3, "half_written": 0}}
-    assert found["fuzz"]["configuration"]["faults"] == 1
-    assert found["dependencies"] == {"packages": 4, "permissive": 2, "weak": 1, "mixed": 1, "audit": "not known: no answer"}
-    assert found["coverage"] == {"lines": 0.995, "branches": 0.96}
-    assert found["mutants"] == {"losses": {"all": 20, "killed": 19, "share": 0.95}}
-    assert robustness.survivors_page(tmp_path) == "- `losses.f`: `x = 1` became `x = 2`. x is not used.\n"
+    return tmp_path
 
 
-def test_a_checkout_without_records_has_no_figures(tmp_path):
-    assert not any(robustness.figures(tmp_path).values())
-    assert robustness.survivors_page(tmp_path).startswith("*None")
+def test_records_become_the_tables_of_the_page(made):
+    found = robustness.tables(made)
+    assert "| training | 30 | 29 | 28 | 7 | 4 |\n" in found["kills"] and "2026-01-02 on 2 cores" in found["kills"]
+    assert "| configuration | 1,900 | 1,800 | 99 | 1 | 0.50 | 3 |\n" in found["files"]
+    assert "| **all** | 2,000 | 1,890 | 109 | 1 | 0.50 |  |\n" in found["files"]
+    assert "| permissive | 2 |\n" in found["packages"] and "| **all** | 4 |\n" in found["packages"]
+    assert found["packages"].endswith("Known vulnerabilities: no answer.\n")
+    assert "| lines | 2,000 | 1,990 | 99.5% |\n" in found["tests"] and "| `losses` | 20 | 19 | 95.0% |\n" in found["tests"]
+    assert found["survivors"] == "- `losses.f`: `x = 1` became `x = 2`. x is not used.\n"
+
+
+def test_every_table_has_one_heading_and_as_many_cells_in_each_row(made):
+    for name in ("kills", "files", "packages", "tests"):
+        for block in robustness.tables(made)[name].split("\n\n"):
+            rows = [line for line in block.splitlines() if line.startswith("|")]
+            assert len({row.count("|") for row in rows}) <= 1, name
+            assert not rows or set(rows[1]) == set("| -")
+
+
+def test_a_checkout_without_records_says_what_makes_them(tmp_path):
+    found = robustness.tables(tmp_path)
+    assert all(text.startswith("*No record") and "`make " in text and text.count("\n") == 1 for text in found.values())
 
 
 def test_an_audit_that_was_answered_gives_its_number(tmp_path):
     answered = {"asked": True, "packages": 4, "vulnerabilities": []}
     records.write_json(tmp_path / "dependencies.json", RECORDS["dependencies"] | {"audit": answered})
-    assert robustness.figures(tmp_path)["dependencies"]["audit"] == "0, of 4 packages asked about"
+    assert "Known vulnerabilities: 0 known, of 4 packages asked about." in robustness.tables(tmp_path)["packages"]
+
+
+def test_no_survivor_is_said_in_a_sentence(tmp_path):
+    records.write_json(tmp_path / "noticed.json", {"mutants": RECORDS["noticed"]["mutants"] | {"survivors": []}})
+    assert robustness.tables(tmp_path)["survivors"] == "*None survived.*\n"
