@@ -86,3 +86,52 @@ def test_a_damaged_record_is_refused_in_one_line(tmp_path, capsys):
     path.write_text(json.dumps([1]))
     assert larger.main(["--output", str(path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_decoder_that_never_leaves_half_of_the_entries_is_as_far_off_as_the_tables_it_leaves_out():
+    def half(z):
+        logits = tertile_decoder(z, positions=16).clone()
+        logits[:, 8:] = torch.tensor([50.0, 0.0, 0.0])
+        return logits
+
+    draws = 200_000
+    found = larger.uniformity(half, stream(0, "half"), draws)
+    assert found["chi_squared"] == pytest.approx(3**8 - 1, rel=4 * math.sqrt(2 * 3**8) / draws)  # 3^8 tables, evenly
+
+
+def test_the_term_reads_the_window_of_its_step_and_reaches_the_loss(monkeypatch):
+    config = larger.recipe("matched", 0)
+    schedules = config.schedules.model_copy(update={"total_epochs": 2, "phases": (1, 2, 2)})
+    matching = config.prior_matching.model_copy(update={"draws": 8, "from_phase": 2})
+    config = config.model_copy(update={"schedules": schedules, "prior_matching": matching})
+    tables = torch.randint(-1, 2, (600, 16), generator=stream(0, "tables"))
+    seen, given, drawn = [], [], []
+    real_loss, real_term, real_windows = larger.total_loss, larger.prior_mismatch, larger.in_windows
+
+    def loss(*arguments, mismatches=None, **more):
+        given.append(mismatches)
+        return real_loss(*arguments, mismatches=mismatches, **more)
+
+    def term(logits, memory, of):
+        seen.append((logits.detach(), memory.clone()))
+        return real_term(logits, memory, of)
+
+    def in_windows(both, sets):
+        drawn.append([logits.detach() for logits in both])
+        return real_windows(both, sets)
+
+    for name, spy in (("total_loss", loss), ("prior_mismatch", term), ("in_windows", in_windows)):
+        monkeypatch.setattr(larger, name, spy)
+    with_ = larger.train(config, tables, stream(0, "run"))
+    steps = math.ceil(600 / config.training.batch_size)
+    assert [m is not None for m in given] == [False] * steps + [True] * steps  # from phase 2 on, which is the second epoch
+    sets, read = larger.windows(), iter(seen)
+    for step, both in enumerate(drawn, steps):
+        for logits in both:
+            assert torch.equal(next(read)[0], logits[:, sets[step % larger.WINDOWS]])
+    assert next(read, None) is None
+    assert all(float(memory.sum()) == pytest.approx(1, rel=1e-4) for _, memory in seen)
+    assert not torch.equal(seen[0][1], seen[-1][1]), "what was drawn is remembered"
+    monkeypatch.setattr(larger, "prior_mismatch", lambda logits, memory, of: real_term(logits, memory, of) * 0)
+    without = larger.train(config, tables, stream(0, "run"))
+    assert any(not torch.equal(a, b) for a, b in zip(with_.parameters(), without.parameters(), strict=True))

@@ -119,3 +119,42 @@ def test_refitting_an_encoder_lowers_the_bound_and_leaves_the_pathway_as_it_was(
     assert exact > 0.9
     assert all(torch.equal(value, before[name]) for name, value in model.pathway_a.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.pathway_a.parameters())
+
+
+def traded(*pairs, **change):
+    """Records of as many seeds; rate and distortion of A are these, of B the recipe's."""
+    of_b = [{"rate": 8.0 + s, "distortion": 2.0 + s} for s in range(len(pairs))]
+    return {s: {"final": {"a": PERFECT | {"rate": r, "distortion": d} | change, "b": PERFECT | of_b[s]}} for s, (r, d) in enumerate(pairs)}
+
+
+def test_a_rival_has_less_of_both_pathway_by_pathway_and_says_whether_seeds_agree():
+    own = traded((8.0, 2.0), (8.1, 2.1), (8.2, 1.9))
+    found = limit.better_in_both({
+        "v6": own,
+        "clear": traded((7.9, 1.9), (8.0, 2.0), (8.1, 1.8)),
+        "unclear": traded((7.0, 1.9), (8.2, 2.0), (8.3, 1.8)),
+        "trade": traded((7.0, 3.0), (7.1, 3.1), (7.2, 2.9)),
+        "equal": own,
+    })  # fmt: skip
+    assert [(r.variant, r.pathway, r.clear) for r in found] == [("clear", "a", True), ("unclear", "a", False)]
+    assert (found[0].rate, found[0].distortion) == (pytest.approx(-0.1), pytest.approx(-0.1))
+    assert found[1].rate == pytest.approx(-0.8 / 3)
+
+
+def test_rivals_that_gave_up_an_entry_are_no_rivals():
+    runs_ = {"v6": traded((8.0, 2.0), (8.1, 2.1)), "collapsed": traded((0.0, 1.0), (0.0, 1.1), exact_all=0.3)}
+    assert limit.better_in_both(runs_) == []
+
+
+def test_other_seeds_are_compared_by_their_means():
+    own = traded((8.0, 2.0), (8.1, 2.1), (8.2, 1.9))
+    apart = {seed + 10: run for seed, run in traded((7.0, 1.0), (7.1, 1.1), (7.2, 0.9)).items()}
+    near = {seed + 10: run for seed, run in traded((7.0, 1.9), (9.2, 2.1), (8.0, 1.9)).items()}
+    found = limit.better_in_both({"v6": own, "apart": apart, "near": near})
+    assert [(r.variant, r.clear) for r in found] == [("apart", True), ("near", False)]
+    assert found[0].distortion == pytest.approx(-1.0)
+    assert limit.better_in_both({"v6": own, "one": {77: apart[10]}}) == [], "one seed has no interval"
+
+
+def test_equal_points_and_equal_coordinates_beat_nothing():
+    assert limit.undominated({"p": (1.0, 1.0), "q": (1.0, 1.0), "r": (1.0, 0.5), "s": (2.0, 1.5)}) == ["p", "q", "r"]

@@ -76,6 +76,20 @@ def test_an_interval_with_both_answers_in_it_leaves_a_prediction_open():
     assert evidence(unmatched=mixed).more("unmatched", "kl_to_uniform") is None
 
 
+def test_a_goal_inside_the_interval_leaves_the_limit_open_and_an_operation_lost_once_does_not():
+    wide = {s: variant(kl_to_uniform=kl)[s] for s, kl in enumerate((0.001, 0.0025, 0.004))}  # the mean keeps 0.003
+    assert evidence(decoder_quarter=wide).at_the_limit("decoder_quarter") is None
+    once = variant() | {2: variant(exact_all=0.9999)[2]}
+    assert evidence(latent_9=once).at_the_limit("latent_9") is False
+
+
+def test_an_entry_lost_on_one_seed_is_counted():
+    once = variant() | {1: variant(b={"exact_all": 1 / 3})[1]}
+    found = evidence(low_noise=once)
+    assert found.losing("low_noise") == 1
+    assert (found.lost_by_none("low_noise"), found.lost_by_most("low_noise")) == (False, False)
+
+
 def test_one_pathway_is_not_enough():
     only_a = variant(kl_to_uniform=0.3, b={"kl_to_uniform": 0.001})
     assert evidence(unmatched=only_a).more("unmatched", "kl_to_uniform") is False
