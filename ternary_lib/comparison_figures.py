@@ -62,7 +62,10 @@ def _scale(ax: Any, rows: Sequence[Difference], logarithmic: bool) -> float:
         ax.axvspan(-inner, inner, color="#808080", alpha=0.13, linewidth=0, zorder=0)
         powers = range(round(math.log10(inner)), math.floor(math.log10(limit)) + 1)
         ticks = [10.0**k for k in list(powers)[:: max(1, math.ceil(len(powers) / 2))]]
-        ax.set_xticks([*(-t for t in reversed(ticks)), 0, *ticks], [*(f"−{t:g}" for t in reversed(ticks)), "0", *(f"{t:g}" for t in ticks)])
+        words = [f"{t:g}" for t in ticks]
+        if len(powers) > 4:  # so many powers leave no room for a label at the edge of the linear part
+            words[0] = ""
+        ax.set_xticks([*(-t for t in reversed(ticks)), 0, *ticks], [*(w and f"−{w}" for w in reversed(words)), "0", *words])
         ax.minorticks_off()
     else:
         ax.locator_params(axis="x", nbins=5)
