@@ -107,6 +107,10 @@ def test_ideal_decoder_cells_are_uniform():
     assert abs(chi_square - (N - 1)) < 4.5 * math.sqrt(2 * (N - 1))
 
 
+def test_ideal_decoder_at_zero_by_hand():
+    assert torch.allclose(tertile_decoder(torch.zeros(1, 16)), torch.tensor([-430.7273, 0.0, -430.7273]).expand(1, 9, 3), atol=1e-3)
+
+
 def test_ideal_decoder_reads_each_trit_from_its_own_tertile():
     z = torch.tensor([[-0.44, 0.44, 0.0, -0.43, 0.43, -9.0, 9.0, 0.1, -0.5, 99.0]])
     operation = [-1, 1, 0, 0, 0, -1, 1, 0, -1]
@@ -208,6 +212,9 @@ def test_a_value_of_probability_zero_is_never_drawn():
     logits = torch.full((20_000, POSITIONS, 3), -math.inf)
     logits[:, :, 1] = 0.0
     assert decode_indices(logits, ("categorical",), uniform(20_000, 8))["categorical"].unique().tolist() == [ALL_ZERO]
+    nought = torch.zeros(1, POSITIONS)  # the least random number there is
+    assert decode_indices(logits[:1], ("categorical",), nought)["categorical"].item() == ALL_ZERO
+    assert decode_indices(logits[:1, :, [0, 2, 1]], ("categorical",), nought)["categorical"].item() == N - 1
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -269,7 +276,7 @@ def test_threads_that_share_the_decoding_change_nothing(workers):
 
 
 def test_categorical_needs_its_random_numbers():
-    with pytest.raises(ValueError, match="needs uniforms"):
+    with pytest.raises(ValueError, match="^decode mode 'categorical' needs uniforms, one a position$"):
         decode_indices(torch.zeros(2, 9, 3), ("categorical",))
 
 
@@ -290,6 +297,18 @@ def test_sample_coverage_is_distinct_over_all():
     got = sample_coverage(tertile_decoder, 6_000, "argmax", seeded(12))
     indices = draw_indices(tertile_decoder, 6_000, ("argmax",), seeded(12))["argmax"]
     assert got == len(indices.unique()) / N
+    shapes = []
+    sample_coverage(lambda z: shapes.append(z.shape) or uniform_decoder(z), 1, "argmax", seeded(12), latent_dim=11)
+    assert shapes == [(CHUNK, 11)]
+
+
+def test_the_datas_device_decides_and_not_the_default_one():
+    logits, uniforms = torch.randn(5, POSITIONS, 3, generator=seeded(16)), uniform(5, 16)
+    with torch.device("meta"):  # a tensor made there holds no numbers, and none can be read from it
+        drawn = draw_indices(tertile_decoder, 5, MODES, seeded(17))
+        decoded = decode_indices(logits, MODES, uniforms)
+        counts, mask = cell_counts(tertile_decoder, 5, seeded(17)), seen(drawn["argmax"])
+    assert {t.device.type for t in (*drawn.values(), *decoded.values(), counts, mask)} == {"cpu"}
 
 
 def test_the_prior_is_standard_normal_in_the_given_dimension():
@@ -336,6 +355,7 @@ def test_distinct_and_seen():
     indices = torch.tensor([5, 5, 0, 19_682, 5])
     assert distinct(indices) == 3
     assert seen(indices).nonzero().flatten().tolist() == [0, 5, 19_682]
+    assert seen(indices).dtype == torch.bool
     assert distinct(torch.tensor([], dtype=torch.long)) == 0
 
 

@@ -143,6 +143,14 @@ def test_the_state_is_read_in_its_order():
     assert state == pytest.approx([3.1, 2.9, 6.0, 8.0, 1.5, 0.1, 0.7, 0.7, 0.3])  # ρ: the gate is closed and nothing raised it
 
 
+def test_corrected_lambdas_keep_the_device_and_the_type_of_their_numbers():
+    lambdas = torch.tensor([0.7, 0.7, 0.3], dtype=torch.float64)
+    with torch.device("meta"):  # a default device that holds no numbers
+        corrected = corrected_lambdas(lambdas, torch.ones_like(lambdas), StateNetConfig(), BalanceConfig())
+    assert (corrected.device.type, corrected.dtype) == ("cpu", torch.float64)
+    assert corrected_lambdas(lambdas, 1e3 * lambdas, StateNetConfig(), BalanceConfig()).tolist() == [0.95, 0.95, 0.75]
+
+
 def test_lambdas_accumulate_and_the_learning_rate_does_not():
     control = controller(statenet__learning_rate=1e-12)
     control.statenet = Constant(1.0, 1.0, -1.0, 0.5)
