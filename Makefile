@@ -47,7 +47,7 @@ coverage: $(STAMP) ## lines and branches of ternary_lib that the tests reach; fa
 	    --cov-report term-missing:skip-covered --cov-report json:runs/coverage.json
 	@$(RUN) -m benchmarks.noticed --coverage runs/coverage.json
 
-mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by line: does a test notice? (an hour)
+mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by line: does a test notice? (five minutes)
 	@$(INSTALL) --quiet --editable '.[book,test,quality]'
 	@OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run --max-children $(JOBS)
 	@$(RUN) -m benchmarks.noticed --mutants mutants

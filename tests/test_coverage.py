@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean, variance
 
@@ -264,14 +265,18 @@ def test_a_smaller_budget_is_a_prefix_of_a_bigger_pass(n):
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_threads_that_share_the_decoding_change_nothing(workers):
-    decoder = torch.nn.Linear(16, 27).requires_grad_(False)
+    decoder, threads = torch.nn.Linear(16, 27).requires_grad_(False), []
 
     def logits(z):
+        threads.append(threading.get_ident())
         return decoder(z).view(-1, POSITIONS, 3)
 
     alone = draw_indices(logits, 9_000, MODES, seeded(10))
+    assert set(threads) == {threading.get_ident()}
+    threads.clear()
     with ThreadPoolExecutor(workers) as pool:
         shared = draw_indices(logits, 9_000, MODES, seeded(10), pool=pool)
+    assert threads and threading.get_ident() not in threads
     assert all(torch.equal(alone[mode], shared[mode]) for mode in MODES)
 
 
