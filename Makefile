@@ -52,8 +52,9 @@ mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by lin
 	@OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run --max-children $(JOBS)
 	@$(RUN) -m benchmarks.noticed --mutants mutants
 
-reliability: $(STAMP) ## kill training, sweep and book at random moments, damage every kind of file, list the dependencies (half an hour)
+reliability: $(STAMP) ## kill training, sweep and book at random moments, make every mistake, damage every kind of file, list the dependencies (an hour)
 	@$(RUN) -m benchmarks.reliability --output results/reliability.json
+	@$(RUN) -m benchmarks.mistakes --output results/mistakes.json
 	@$(RUN) -m benchmarks.fuzz --output results/fuzz.json
 	@$(RUN) -m benchmarks.dependencies --output results/dependencies.json
 

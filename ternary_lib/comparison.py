@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
+from ternary_lib.config import ConfigError
 from ternary_lib.coverage import efficiency
 from ternary_lib.operations import NUM_OPERATIONS
+from ternary_lib.strict_yaml import one_line
 
 Record = Mapping[str, Any]
 UNIFORM_DRAWS_TO_COMPLETE = NUM_OPERATIONS * sum(1 / k for k in range(1, NUM_OPERATIONS + 1))  # N·H_N = 205,978 (coupon collector)
@@ -24,8 +26,16 @@ class Metric(NamedTuple):
 
     label: str
     unit: str
-    value: Callable[[Record, str], float]
+    read: Callable[[Record, str], float]
     better: int = 1
+
+    def value(self, record: Record, pathway: str) -> float:
+        """The number of a run's pathway; ConfigError, one line, where the record has none."""
+        try:
+            return self.read(record, pathway)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            of = f"{record.get('variant', record.get('name'))} seed {record.get('seed')}"
+            raise ConfigError(f"record of {of}: no {self.label} of pathway {pathway.upper()} in it ({one_line(error)})") from None
 
 
 class Summary(NamedTuple):

@@ -236,7 +236,7 @@ class Journal:
 def load_run(run_dir: str | Path) -> Run:
     """A finished run, from its ``record.json`` and ``last.safetensors``."""
     run_dir = Path(run_dir)
-    record = records.read_json(run_dir / "record.json")
+    record = records.read_run(run_dir / "record.json")
     tensors, meta = checkpoint.load(run_dir / "last.safetensors")
     config = config_from_mapping(meta["config"], origin=str(run_dir / "last.safetensors"))
     model = TernaryVAE(config.model)

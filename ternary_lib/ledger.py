@@ -171,7 +171,7 @@ class Store:
             if kind == "sweeps":
                 found = sweeps.recorded(experiments(rest[0])[rest[1]], self.root / "sweeps")
             else:
-                found = [records.read_json(self.root / "runs" / f"{rest[0]}.json")]
+                found = [records.read_run(self.root / "runs" / f"{rest[0]}.json")]
             self._found[name] = {record["seed"]: record for record in found}
         return self._found[name]
 

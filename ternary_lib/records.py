@@ -15,7 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ternary_lib.config import IN_CHECKOUT, PROJECT_ROOT, WORK_ROOT, Config, ConfigError, config_from_mapping, config_hash
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
+
+from ternary_lib.config import IN_CHECKOUT, PROJECT_ROOT, WORK_ROOT, Config, ConfigError, config_from_mapping, config_hash, describe_fault
 from ternary_lib.files import write_atomically
 
 # What a run's numbers are made by. Everything else may change without making a run stale.
@@ -27,6 +29,56 @@ TRAINING_MODULES = (
 # Stored records of an older version are made again; a test that trains a reference run notices a change that was not declared.
 NUMBERS = 1
 PACKAGES = ("torch", "numpy", "pydantic", "safetensors")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")  # what other versions of the code wrote besides does no harm
+
+
+class Pathways(_Part):
+    """What was measured of each pathway, by name."""
+
+    a: dict[str, Any]
+    b: dict[str, Any]
+
+
+class RunRecord(_Part):
+    """What every run's record says; it is read as a mapping, this is what it is checked by."""
+
+    name: str
+    seed: int = Field(ge=0)
+    config_hash: str
+    source_hash: str
+    weights_sha256: str
+    library_commit: str | None
+    versions: dict[str, str]
+    device: str
+    hardware: dict[str, Any]
+    step_path: str
+    started: str
+    seconds: dict[str, float]
+    best_validation_loss: FiniteFloat
+    best_epoch: int
+    config: dict[str, Any]
+    untrained: Pathways
+    final: Pathways
+    history: dict[str, list[int | float | None]]
+
+    @field_validator("seconds")
+    @classmethod
+    def _has_total(cls, seconds: dict[str, float]) -> dict[str, float]:
+        if not seconds.get("total", -1.0) >= 0:
+            raise ValueError("expected 'total', at least 0")
+        return seconds
+
+    @field_validator("history")
+    @classmethod
+    def _has_epochs(cls, columns: dict[str, list[int | float | None]]) -> dict[str, list[int | float | None]]:
+        if not columns.get("epoch"):
+            raise ValueError("expected a column 'epoch' with at least one entry")
+        if longer := [name for name, values in columns.items() if len(values) > len(columns["epoch"])]:
+            raise ValueError(f"column {longer[0]!r} has more entries than there are epochs")
+        return columns
 
 
 def source_hash() -> str:
@@ -147,9 +199,19 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def read_run(path: str | Path) -> dict[str, Any]:
+    """Read a run's record; ConfigError, one line, where it is none or lacks what every run's says."""
+    record = read_json(path)
+    try:
+        RunRecord.model_validate(record)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: no record of a run: {describe_fault(error, RunRecord)}") from None
+    return record
+
+
 def load_record(name: str) -> dict[str, Any]:
     """A committed run record, ``results/runs/<name>.json``."""
-    return read_json(results_dir() / "runs" / f"{name}.json")
+    return read_run(results_dir() / "runs" / f"{name}.json")
 
 
 def _git(*arguments: str) -> str:

@@ -13,11 +13,13 @@ NOT_MEASURED = "*No record of this in the checkout that the book was built from;
 
 
 def tables(folder: Path) -> dict[str, str]:
-    """Markdown by name, ``kills``, ``files``, ``packages``, ``tests`` and ``survivors``, from the records that there are in a folder."""
-    kills, fuzz, packages, noticed = (_read(folder, name) for name in ("reliability", "fuzz", "dependencies", "noticed"))
+    """Markdown by name, ``kills``, ``mistakes``, ``files``, ``packages``, ``tests`` and ``survivors``, from the records that there are in a folder."""
+    names = ("reliability", "mistakes", "fuzz", "dependencies", "noticed")
+    kills, mistakes, fuzz, packages, noticed = (_read(folder, name) for name in names)
     reached, mutants = noticed.get("coverage", {}), noticed.get("mutants", {})
     return {
         "kills": _kills(kills) if kills else NOT_MEASURED.format(command="`make reliability`"),
+        "mistakes": _mistakes(mistakes) if mistakes else NOT_MEASURED.format(command="`make reliability`"),
         "files": _files(fuzz) if fuzz else NOT_MEASURED.format(command="`make reliability`"),
         "packages": _packages(packages) if packages else NOT_MEASURED.format(command="`make reliability`"),
         "tests": _reached(reached) + _killed(mutants) if reached and mutants else NOT_MEASURED.format(command="`make coverage mutants`"),
@@ -29,6 +31,12 @@ def _kills(record: dict[str, Any]) -> str:
     works = {name: part for name, part in record.items() if isinstance(part, dict) and "trials" in part}
     rows = [(name, p["trials"], p["kills"], p["same"], p["half_written"], f"{p['seconds_alone']:.0f}") for name, p in works.items()]
     return _table(("work", "trials", "kills that hit", "ended the same", "files half-written", "seconds, left alone"), rows) + _made(record)
+
+
+def _mistakes(record: dict[str, Any]) -> str:
+    rows = [(kind, p["made"], p["answered"], p["meant"] or "—") for kind, p in record["kinds"].items()]
+    total = ("**all**", *(sum(part[name] for part in record["kinds"].values()) for name in ("made", "answered", "meant")))
+    return _table(("where", "mistakes", "one line that names it, status 2, nothing left", "and what was meant"), [*rows, total]) + _made(record)
 
 
 def _files(record: dict[str, Any]) -> str:

@@ -60,7 +60,7 @@ def _read_record(folder: Path, task: Task) -> dict[str, Any] | None:
     path = folder / f"{task.run}.json"
     if not path.is_file():
         return None
-    record = records.read_json(path)
+    record = records.read_run(path)
     return record if repeats(record, task.config) else None
 
 
@@ -86,7 +86,7 @@ def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict
     found = []
     for task in tasks:
         path = store_of(task, root) / f"{task.run}.json"
-        record = records.read_json(path) if path.is_file() else {}
+        record = records.read_run(path) if path.is_file() else {}
         if is_of(record, task.config):
             found.append(record)
     return found
@@ -153,6 +153,10 @@ def run_sweep(
     missing = [task for task in tasks if stored(task, root) is None]
     bar, failed = Progress(len(tasks), progress, unit="run"), []
     done = len(tasks) - len(missing)
+    to_make = {task.run for task in missing}
+    for task in tasks:
+        if task.run not in to_make:  # killed between a record's last byte and the end of its checkpoints
+            _clear(task, root)
     if missing:
         bar.note(f"{done} of {len(tasks)} runs are recorded; {len(missing)} to make")
         store = store_of(tasks[0], root).absolute()
@@ -222,10 +226,15 @@ def _store(task: Task, record: dict[str, Any], root: str | Path | None) -> None:
         else:
             records.write_json(folder / f"{task.run}.json", record)
             failure.unlink(missing_ok=True)
-            for leftover in folder.glob(f"{task.run}-*.run"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            _clear(task, root)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def _clear(task: Task, root: str | Path | None) -> None:
+    # The checkpoints of a run that is recorded; a run's key is ten hex digits, and another variant's name may begin like this one.
+    for leftover in store_of(task, root).glob(f"{task.run}-{'[0-9a-f]' * 10}.run"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _on_this_machine(tasks: Sequence[Task], folder: Path | None, jobs: int | None) -> Iterator[tuple[Task, dict[str, Any]]]:

@@ -54,7 +54,7 @@ def measured_columns(cfg: Config, *runs: Any) -> dict[str, list[float]]:
 
 def committed_records() -> list[dict[str, Any]]:
     """Read every record under `results/runs`."""
-    return [records.read_json(path) for path in sorted((records.results_dir() / "runs").glob("*.json"))]
+    return [records.read_run(path) for path in sorted((records.results_dir() / "runs").glob("*.json"))]
 
 
 def difference(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

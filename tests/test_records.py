@@ -267,10 +267,14 @@ def test_a_missing_record_and_a_directory_are_refused(tmp_path):
 
 
 def test_committed_records_are_found_where_the_environment_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("TERNARY_RESULTS", str(tmp_path))
     (tmp_path / "runs").mkdir()
-    write_json(tmp_path / "runs" / "mine_seed1.json", {"seed": 1})
-    assert load_record("mine_seed1") == {"seed": 1}
+    record = load_record("ternary_v6_seed42")
+    monkeypatch.setenv("TERNARY_RESULTS", str(tmp_path))
+    write_json(tmp_path / "runs" / "mine_seed1.json", record | {"seed": 1})
+    assert load_record("mine_seed1") == record | {"seed": 1}
+    write_json(tmp_path / "runs" / "half_seed1.json", {"seed": 1})
+    with pytest.raises(ConfigError, match="half_seed1.json: no record of a run: name: field required"):
+        load_record("half_seed1")
     with pytest.raises(ConfigError, match="no such record"):
         load_record("other")
     monkeypatch.setenv("TERNARY_RESULTS", "")

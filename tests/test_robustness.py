@@ -11,6 +11,13 @@ RECORDS = {
         "seed": 0,
         "training": {"trials": 30, "kills": 29, "same": 28, "half_written": 7, "seconds_alone": 4.4, "each": [{}] * 30},
     },
+    "mistakes": {
+        **MADE,
+        "kinds": {
+            "configuration": {"made": 1000, "answered": 999, "meant": 70, "faults": ["seed: a traceback"]},
+            "checkpoint": {"made": 30, "answered": 30, "meant": 0, "faults": []},
+        },
+    },
     "fuzz": {
         **MADE,
         "loaders": {
@@ -43,6 +50,7 @@ def made(tmp_path):
 def test_records_become_the_tables_of_the_page(made):
     found = robustness.tables(made)
     assert "| training | 30 | 29 | 28 | 7 | 4 |\n" in found["kills"] and "2026-01-02 on 2 cores" in found["kills"]
+    assert "| configuration | 1,000 | 999 | 70 |\n| checkpoint | 30 | 30 | — |\n| **all** | 1,030 | 1,029 | 70 |\n" in found["mistakes"]
     assert "| configuration | 1,900 | 1,800 | 99 | 1 | 0.50 | 3 |\n" in found["files"]
     assert "| **all** | 2,000 | 1,890 | 109 | 1 | 0.50 |  |\n" in found["files"]
     assert "| permissive | 2 |\n" in found["packages"] and "| **all** | 4 |\n" in found["packages"]
@@ -52,7 +60,7 @@ def test_records_become_the_tables_of_the_page(made):
 
 
 def test_every_table_has_one_heading_and_as_many_cells_in_each_row(made):
-    for name in ("kills", "files", "packages", "tests"):
+    for name in ("kills", "mistakes", "files", "packages", "tests"):
         for block in robustness.tables(made)[name].split("\n\n"):
             rows = [line for line in block.splitlines() if line.startswith("|")]
             assert len({row.count("|") for row in rows}) <= 1, name

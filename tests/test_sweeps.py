@@ -307,10 +307,24 @@ def test_on_a_cluster_a_killed_worker_loses_and_doubles_nothing(swept, tmp_path)
     assert sorted(p.name for p in (store / "tiny").iterdir()) == sorted(f"{t.run}.json" for t in tasks)
 
 
+def test_checkpoints_of_a_recorded_run_are_cleared_away_and_those_of_a_similar_name_stay(swept, tmp_path):
+    _, tasks, _, found = swept
+    for task, record in zip(tasks, found, strict=True):
+        (tmp_path / "tiny").mkdir(exist_ok=True)
+        records.write_json(tmp_path / "tiny" / f"{task.run}.json", record)
+    left = tmp_path / "tiny" / f"{tasks[0].run}-{records.run_key(tasks[0].config)}.run"  # by a kill just after the record was written
+    similar = tmp_path / "tiny" / f"{tasks[0].run}-more-seed3-{records.run_key(tasks[0].config)}.run"
+    for folder in (left, similar):
+        folder.mkdir()
+        (folder / "last.safetensors").write_bytes(b"x")
+    run_sweep(tasks, tmp_path, progress=False)
+    assert similar.is_dir() and not left.exists()
+
+
 def test_a_run_given_out_again_after_its_record_was_stored_is_not_trained_again(swept, tmp_path):
     _, tasks, _, found = swept
-    records.write_json(tmp_path / f"{tasks[0].run}.json", found[0] | {"seconds": -1.0})
-    assert run_task(tasks[0], tmp_path)["seconds"] == -1.0
+    records.write_json(tmp_path / f"{tasks[0].run}.json", found[0] | {"seconds": {"total": 7e9}})
+    assert run_task(tasks[0], tmp_path)["seconds"] == {"total": 7e9}
     assert [p.name for p in tmp_path.iterdir()] == [f"{tasks[0].run}.json"]
 
 
