@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib.util
-import io
-import json
-import re
 import subprocess
-import tarfile
 from pathlib import Path
 
 import nbformat
@@ -242,54 +236,6 @@ def test_the_command_refuses_an_unknown_size(capsys):
 )
 def test_myst_becomes_plain_markdown(myst, plain):
     assert downloads.plain_markdown(myst) == plain
-
-
-# Scripts for reading offline
-
-
-def archive(path: Path, files: dict[str, bytes]) -> str:
-    """Write an npm archive; its SHA-256."""
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_only_the_wanted_files_of_an_archive_are_taken(tmp_path):
-    content = {"package/keep/a.js": b"a", "package/other.js": b"b", "package/keep/../../../evil.js": b"c", "../keep/evil.js": b"d"}
-    digest = archive(tmp_path / "x.tgz", content)
-    vendor.unpack(vendor.Package("@scope/x", "1", digest, ("keep/",)), tmp_path / "x.tgz", tmp_path / "out")
-    found = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.js"))
-    assert found == ["out/x/keep/a.js", "out/x/keep/evil.js"]  # the second by its own name, inside
-
-
-def test_an_archive_with_another_hash_is_refused(tmp_path):
-    archive(tmp_path / "x.tgz", {"package/keep/a.js": b"a"})
-    with pytest.raises(vendor.VendorError, match="SHA-256"):
-        vendor.unpack(vendor.Package("x", "1", "0" * 64, ("keep/",)), tmp_path / "x.tgz", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_file_kept_as_a_script_holds_its_bytes(tmp_path):
-    (tmp_path / "a.wasm").write_bytes(bytes(range(256)))
-    vendor.embed(tmp_path / "a.wasm")
-    script = (tmp_path / "a.wasm.js").read_text()
-    name, text = re.search(r'window\.ternaryEmbedded = .*\["(.*)"\] = "(.*)";', script).groups()
-    assert name == "a.wasm" and base64.b64decode(text) == bytes(range(256))
-
-
-def test_the_explorer_asks_for_the_files_that_are_kept_as_scripts():
-    script = (PROJECT_ROOT / "book" / "_static" / "explorer.js").read_text(encoding="utf-8")
-    (pyodide,) = (package for package in vendor.PACKAGES if package.name == "pyodide")
-    assert json.loads(re.search(r"BINARIES = (\[.*?\])", script)[1]) == list(pyodide.embed) and set(pyodide.embed) <= set(pyodide.keep)
-
-
-def test_a_failed_fetch_leaves_no_folder(tmp_path, no_npm):
-    with pytest.raises(vendor.VendorError):
-        vendor.vendor(tmp_path / "vendor")
-    assert list(tmp_path.iterdir()) == []
 
 
 # Values
