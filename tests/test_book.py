@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ternary_lib import book, chapters, cli, downloads, pages, vendor
+from ternary_lib import book, chapters, cli, downloads, pages, records, vendor
 from ternary_lib.chapters import Layout
-from ternary_lib.config import PROJECT_ROOT, ConfigError, load_config
+from ternary_lib.config import PROJECT_ROOT, ConfigError, config_hash, load_config
 from ternary_lib.notebooks import NotebookError
 from ternary_lib.operations import NUM_OPERATIONS
 
@@ -232,10 +233,24 @@ def test_the_command_refuses_an_unknown_size(capsys):
         ("(a-label)=\n# Title", "# Title"),
         ("{math}`x^2` and {cite:p}`kingma2014auto`", "$x^2$ and (kingma2014auto)"),
         ("```python\nx = '{a}'\n```", "```python\nx = '{a}'\n```"),
+        ("```{code-block} python\nx = 1\n```", "```python\nx = 1\n```"),
     ],
 )
 def test_myst_becomes_plain_markdown(myst, plain):
     assert downloads.plain_markdown(myst) == plain
+
+
+def test_a_stand_alone_page_says_where_a_control_stands():
+    from nbformat.v4 import new_output
+
+    view = new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "FloatSlider"})
+    words = new_output("display_data", {"text/markdown": "See {math}`x^2`."})
+    book = new_notebook(cells=[new_markdown_cell("(here)=\n# A"), new_code_cell("show()", outputs=[view, words])], metadata={"widgets": {}})
+    downloads._stand_alone(book)
+    assert "widgets" not in book.metadata and book.cells[0].source == "# A"
+    first, second = (output.data for output in book.cells[1].outputs)
+    assert list(first) == ["text/markdown"] and "interactive control stands here" in first["text/markdown"]
+    assert second["text/markdown"] == "See $x^2$."
 
 
 # Values
@@ -273,6 +288,34 @@ def record():
         "config": config.model_dump(mode="json"), "history": history, "final": final, "untrained": untrained,
         "seconds": {"total": 90.0}, "best_validation_loss": 1.5, "best_epoch": 1,
     }  # fmt: skip
+
+
+@pytest.fixture
+def made_run(layout):
+    """A root whose chapter on training has a configuration, and that run's hashes in its record."""
+    config = load_config("configs/smoke.yaml", {}, 5)
+    (layout.root / "configs" / "papermill" / "03_training.smoke.yaml").write_text(
+        f"config: configs/smoke.yaml\nseed: 5\nrun_dir: {layout.root / 'run'}\n"
+    )
+    layout.store("smoke").mkdir(parents=True)
+    (layout.root / "run").mkdir()
+    made = {"config_hash": config_hash(config), "source_hash": records.source_hash()}
+    records.write_json(layout.root / "run" / "record.json", made)
+    return made
+
+
+def test_the_run_that_the_chapters_are_about_outlives_its_folder(layout, made_run):
+    assert pages.find_record(layout, "fast") == {}, "no configuration is named there"
+    assert pages.find_record(layout, "smoke") == made_run
+    shutil.rmtree(layout.root / "run")
+    assert pages.find_record(layout, "smoke") == made_run
+
+
+@pytest.mark.parametrize("name", ["config_hash", "source_hash"])
+def test_another_run_than_that_of_the_chapters_is_refused(layout, made_run, name):
+    records.write_json(layout.root / "run" / "record.json", made_run | {name: "0"})
+    with pytest.raises(ConfigError, match="the run that the chapters are about is not there"):
+        pages.find_record(layout, "smoke")
 
 
 def test_the_headline_is_read_from_the_record(record):

@@ -79,6 +79,8 @@ def test_each_fault_is_found_and_placed(site, body, fault):
         r"<script>const a = '\\(';</script>",
         "<p>costs $5, or {a: 1}</p>",
         "<p>one<br>two</p></div><p>an end too many</p>",
+        "<div><p>left open<span>twice</div><p>after</p>",
+        "<script>if (e) throw 'Traceback (most recent call last)';</script>",
     ],
 )
 def test_what_is_right_is_left_alone(site, body):

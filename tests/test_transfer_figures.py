@@ -33,6 +33,14 @@ def test_trends_say_where_lines_begin_and_end():
     assert [row["mean"] for row in picture.data] == pytest.approx([0.15, 0.6, 0.6, 0.15]) and picture.data[0]["panel"] == "commutative"
 
 
+def test_trends_of_several_panels_name_the_axis_once_a_column():
+    panel = Panel([1, 2], ["1", "2"], {("precision", "a"): [summary([0.1, 0.2])] * 2}, "associative", "share")
+    axes = trends([panel] * 4, 2, (5, 3), "steps").fig.axes
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "steps", "steps"]
+    assert [ax.get_ylabel() for ax in axes] == ["share", "", "share", ""]
+    assert axes[0].get_xscale() == "linear"
+
+
 def test_losses_are_means_of_windows():
     picture = losses({("ce", "trained", "a"): [4.0, 2.0, 1.0, 3.0, 9.0], ("kl", "untrained", "b"): [0.0, 1.0, 2.0, 3.0, 9.0]}, 2)
     assert [(row["step"], row["nats"]) for row in picture.data] == [(1, 3), (3, 2), (1, 0.5), (3, 2.5)]

@@ -74,6 +74,18 @@ def test_the_winners_variant_is_the_production_run_with_its_weights():
     assert config.statenet.signal == "none" and config.statenet.lambda_scale == 0
 
 
+def test_the_command_prints_the_ranking_the_winner_and_its_variant(tmp_path, monkeypatch, capsys):
+    best = TASKS[0].variant
+    found = [record(t, c, c) for t in TASKS for c in [18_000 if t.variant == best else 5_000]]
+    monkeypatch.setattr(tuning.sweeps, "recorded", lambda tasks, root: found)
+    assert tuning.main(["--output", str(tmp_path)]) == 0
+    ranked, chosen = capsys.readouterr().out.split("\n\n")
+    lines = ranked.splitlines()
+    assert len(lines) == len({t.variant for t in TASKS}) and lines[0].split()[0] == "1" and "n = 3" in lines[0]
+    assert "chosen on seeds 100, 101, 102" in chosen
+    assert load_config(tuning.PRODUCTION, next(iter(parse_yaml(chosen.partition("\n")[2]).values()))["set"])
+
+
 def test_the_command_refuses_in_one_line(tmp_path, capsys):
     assert tuning.main(["--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err

@@ -142,6 +142,24 @@ def test_only_the_committed_record_s_run_is_released(run):
         weights.release_run(run.run_dir)
 
 
+def test_the_released_run_gives_its_weights_and_its_card(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TERNARY_RESULTS", str(tmp_path))
+    item = weights.Release("micro", "micro_seed42", "last")
+    monkeypatch.setattr(weights, "RELEASED", {"micro": item})
+    monkeypatch.setattr(weights, "load_record", lambda name: {"weights_sha256": weights_hash(run.model)})
+    assert weights.release_run(run.run_dir) == ["micro"]
+    assert weights_hash(load_model(item.path)) == weights_hash(run.model)
+    monkeypatch.setattr(model_cards, "RELEASED", {"micro": item})
+    monkeypatch.setattr(model_cards, "card", lambda name: f"# {name}\n")
+    assert model_cards.main([str(run.run_dir)]) == model_cards.main([]) == 0
+    assert item.path.with_suffix(".md").read_text(encoding="utf-8") == "# micro\n"
+
+
+def test_no_card_is_written_of_another_run(run, capsys):
+    assert model_cards.main([str(run.run_dir)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def test_another_run_of_the_released_name_is_not_the_released_one(tmp_path):
     other = train(micro_config(name="ternary_v5_5"), tmp_path / "run", progress=False)
     with pytest.raises(InputError, match=r"not those of results/runs/ternary_v5_5_seed42\.json"):
