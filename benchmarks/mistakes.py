@@ -201,7 +201,7 @@ def small_run(folder: Path) -> Path:
 
 
 def in_records(run_dir: Path) -> Iterator[Mistake]:
-    """A run's record without one of its parts, or with one of another type: read by ``ternary train --resume`` and ``ternary compare``."""
+    """A run's record without one of its parts, or with one of another type, read by ``train --resume`` and by ``compare``."""
     good = records.read_json(run_dir / "record.json")
     kept = {f"run/{path.name}": path.read_bytes() for path in run_dir.iterdir()}
     config = (run_dir.parent / "small.yaml").read_bytes()
@@ -227,7 +227,9 @@ def in_records(run_dir: Path) -> Iterator[Mistake]:
         again = stored | {"variant": variant, "seed": seed, "config": stored["config"] | {"name": variant, "seed": seed}}
         in_store[f"store/mine/{variant}-seed{seed}.json"] = _json(again)
     for what, key, value in broken:
-        of_run, of_store = (_part(data, key) if value is KeyError else with_key(data, key, value) if key else None for data in (good, stored))
+        of_run, of_store = (
+            None if not key else _part(data, key) if value is KeyError else with_key(data, key, value) for data in (good, stored)
+        )
         words = (key or "not readable as JSON",)
         yield Mistake("run record, gone on with", what, resume, kept | {"small.yaml": config, "run/record.json": _json(of_run)}, words)
         yield Mistake("run record, compared", what, compare, in_store | {"store/mine/mistakes-seed0.json": _json(of_store)}, words)
@@ -259,7 +261,8 @@ def in_checkpoints(run_dir: Path) -> Iterator[Mistake]:
         "empty": b"", "two bytes": good[:2], "half": good[: len(good) // 2], "one byte short": good[:-1], "one byte too many": good + b"\0",
         "a pickle": pickle.dumps({"model": [1, 2, 3]}), "a web page": b"<!DOCTYPE html><title>404</title>", "a pointer of Git LFS":
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a zip": b"PK\x03\x04" + bytes(60),
-        "a header of 2^60 bytes": (2**60).to_bytes(8, "little") + good[8:], "a header of lists": good[:8] + b"[" * length + good[8 + length :],
+        "a header of 2^60 bytes": (2**60).to_bytes(8, "little") + good[8:],
+        "a header of lists": good[:8] + b"[" * length + good[8 + length :],
         "a header without a type": headed({k: v if k != first else {"shape": [1]} for k, v in header.items()}),
         "a shape that does not fit": headed({k: v if k != first else v | {"shape": [10**9, 10**9]} for k, v in header.items()}),
         "offsets beyond the end": headed({k: v if k != first else v | {"data_offsets": [0, 10**15]} for k, v in header.items()}),
@@ -274,7 +277,8 @@ def in_checkpoints(run_dir: Path) -> Iterator[Mistake]:
         "of a list": saved(tensors, [1, 2]),
     }  # fmt: skip
     for what, data in files.items():
-        yield Mistake("checkpoint", what, ("evaluate", "--checkpoint", f"{FOLDER}/x.safetensors"), {"x.safetensors": data}, ("x.safetensors",))
+        arguments = ("evaluate", "--checkpoint", f"{FOLDER}/x.safetensors")
+        yield Mistake("checkpoint", what, arguments, {"x.safetensors": data}, ("x.safetensors",))
     yield Mistake("checkpoint", "a folder", ("evaluate", "--checkpoint", FOLDER), {}, ())
     yield Mistake("checkpoint", "of no file", ("evaluate", "--checkpoint", f"{FOLDER}/none.safetensors"), {}, ("none.safetensors",))
 

@@ -13,7 +13,7 @@ NOT_MEASURED = "*No record of this in the checkout that the book was built from;
 
 
 def tables(folder: Path) -> dict[str, str]:
-    """Markdown by name, ``kills``, ``mistakes``, ``files``, ``packages``, ``tests`` and ``survivors``, from the records that there are in a folder."""
+    """``kills``, ``mistakes``, ``files``, ``packages``, ``tests`` and ``survivors`` as Markdown, from the records that a folder has."""
     names = ("reliability", "mistakes", "fuzz", "dependencies", "noticed")
     kills, mistakes, fuzz, packages, noticed = (_read(folder, name) for name in names)
     reached, mutants = noticed.get("coverage", {}), noticed.get("mutants", {})
@@ -36,7 +36,8 @@ def _kills(record: dict[str, Any]) -> str:
 def _mistakes(record: dict[str, Any]) -> str:
     rows = [(kind, p["made"], p["answered"], p["meant"] or "—") for kind, p in record["kinds"].items()]
     total = ("**all**", *(sum(part[name] for part in record["kinds"].values()) for name in ("made", "answered", "meant")))
-    return _table(("where", "mistakes", "one line that names it, status 2, nothing left", "and what was meant"), [*rows, total]) + _made(record)
+    heading = ("where", "mistakes", "one line that names it, status 2, nothing left", "and what was meant")
+    return _table(heading, [*rows, total]) + _made(record)
 
 
 def _files(record: dict[str, Any]) -> str:

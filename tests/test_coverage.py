@@ -281,7 +281,7 @@ def test_threads_that_share_the_decoding_change_nothing(workers):
 
 
 def test_categorical_needs_its_random_numbers():
-    with pytest.raises(ValueError, match="^decode mode 'categorical' needs uniforms, one a position$"):
+    with pytest.raises(ValueError, match=r"^decode mode 'categorical' needs uniforms, one a position$"):
         decode_indices(torch.zeros(2, 9, 3), ("categorical",))
 
 

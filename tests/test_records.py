@@ -273,7 +273,7 @@ def test_committed_records_are_found_where_the_environment_says(tmp_path, monkey
     write_json(tmp_path / "runs" / "mine_seed1.json", record | {"seed": 1})
     assert load_record("mine_seed1") == record | {"seed": 1}
     write_json(tmp_path / "runs" / "half_seed1.json", {"seed": 1})
-    with pytest.raises(ConfigError, match="half_seed1.json: no record of a run: name: field required"):
+    with pytest.raises(ConfigError, match=r"half_seed1.json: no record of a run: name: field required"):
         load_record("half_seed1")
     with pytest.raises(ConfigError, match="no such record"):
         load_record("other")

@@ -77,7 +77,7 @@ def test_a_failure_leaves_what_there_was(npm, tmp_path, monkeypatch):
     vendor.vendor(tmp_path / "vendor")
     monkeypatch.setattr(vendor, "PACKAGES", vendor.PACKAGES[:1])
     (npm / "fails").write_text("network: no route to the registry")
-    with pytest.raises(VendorError, match="^npm failed: npm error network: no route to the registry$"):
+    with pytest.raises(VendorError, match=r"^npm failed: npm error network: no route to the registry$"):
         vendor.vendor(tmp_path / "vendor")
     assert (tmp_path / "vendor" / "two" / "c.wasm").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["npm", "vendor"]
@@ -93,12 +93,12 @@ def test_no_archive_and_several_are_refused(npm, tmp_path, count):
 
 
 def test_an_npm_that_cannot_be_run_and_one_that_takes_too_long(tmp_path, monkeypatch):
-    with pytest.raises(VendorError, match="^npm failed: "):
+    with pytest.raises(VendorError, match=r"^npm failed: "):
         vendor._call([str(tmp_path / "npm")], None)
     monkeypatch.setattr(vendor, "TIMEOUT", 0.1)
     with pytest.raises(VendorError, match="timed out"):
         vendor._call([sys.executable, "-c", "import time; time.sleep(5)"], None)
-    with pytest.raises(VendorError, match="failed: 3$"):
+    with pytest.raises(VendorError, match=r"failed: 3$"):
         vendor._call([sys.executable, "-c", "import sys; sys.exit(3)"], None)
 
 
@@ -119,7 +119,7 @@ def test_without_npm_and_pip_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(vendor.sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setattr(vendor.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(VendorError, match="^no npm, and no pip to install one with$"):
+    with pytest.raises(VendorError, match=r"^no npm, and no pip to install one with$"):
         vendor._find_npm()
 
 
