@@ -214,9 +214,10 @@ def in_records(run_dir: Path) -> Iterator[Mistake]:
         required = field.is_required()
         broken += [(f"{key}: missing", key, KeyError)] if required else []
         broken += [(f"{key}: {fault}", key, value) for fault, value in wrong_values(field).items()]
+    column = "a.coverage.argmax.1000"
     measured = [  # read when runs are compared
-        ("a column missing", "history", {k: v for k, v in good["history"].items() if k != "a.coverage.argmax.1000"}, "coverage.argmax.1000"),
-        ("a column too short", "history", good["history"] | {"a.coverage.argmax.1000": []}, "list index"),
+        ("a column missing", "history", {name: values for name, values in good["history"].items() if name != column}, column),
+        ("a column too short", "history", good["history"] | {column: []}, "list index"),
         ("a number missing", "final", _part(good["final"], "b.exact_test"), "exact_test"),
         ("a text for a number", "final", good["final"] | {"b": good["final"]["b"] | {"exact_test": "all"}}, "all"),
     ]
