@@ -45,7 +45,8 @@ def test_overrides_must_be_as_many_as_configurations():
 
 
 def stored(task, root, **more):
-    record = {"config": task.config.model_dump(mode="json"), "variant": task.variant, "seed": task.config.seed}
+    record = records.load_record("ternary_v6_seed42")  # another run's, as of this one
+    record |= {"config": task.config.model_dump(mode="json"), "variant": task.variant, "seed": task.config.seed}
     path = sweeps.store_of(task, root) / f"{task.run}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     records.write_json(path, record | {"numbers": records.NUMBERS, "versions": records.versions()} | more)
@@ -54,7 +55,7 @@ def stored(task, root, **more):
 def test_a_page_shows_records_made_under_another_torch(tmp_path):
     """They are what the book reports, though a sweep would make them again here."""
     tasks = sweeps.of_configs([SMOKE], [0, 1, 2])
-    stored(tasks[0], tmp_path, versions={"torch": "1.0"})
+    stored(tasks[0], tmp_path, versions=records.versions() | {"torch": "1.0"})
     stored(tasks[1], tmp_path)
     assert [r["seed"] for r in sweeps.recorded(tasks, tmp_path)] == [0, 1]
     assert [sweeps.stored(t, tmp_path) is not None for t in tasks] == [False, True, False]
@@ -67,4 +68,5 @@ def test_a_page_shows_no_record_of_another_experiment(tmp_path):
     assert sweeps.recorded([task], tmp_path) == []
     assert sweeps.recorded([other], tmp_path) != []
     sweeps.store_of(task, tmp_path).joinpath(f"{task.run}.json").write_text("{}")
-    assert sweeps.recorded([task], tmp_path) == []
+    with pytest.raises(ConfigError, match=f"{task.run}.json: no record of a run: name: field required"):
+        sweeps.recorded([task], tmp_path)

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ternary_lib import checkpoint, model_cards, weights
+from ternary_lib.cli import main
 from ternary_lib.config import InputError
 from ternary_lib.journal import weights_hash
 from ternary_lib.model import TernaryVAE
@@ -173,6 +174,17 @@ def test_the_command_line_measures_released_weights(run, released):
     assert {key: measured[key] for key in ("a.exact_all", "b.rate", "validation.total", "rho")} == {
         key: run.history[key][-1] for key in ("a.exact_all", "b.rate", "validation.total", "rho")
     }
+
+
+def test_the_command_line_prints_them_as_a_table(run, released, capsys):
+    assert main(["evaluate", "--checkpoint", str(released)]) == 0
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("epoch 3, phase ") and f"validation loss {run.history['validation.total'][-1]:.4f}" in head
+    (exact,) = (line for line in lines if "test set alone" in line)
+    assert float(exact.split()[-1]) == pytest.approx(100 * run.history["b.exact_test"][-1], abs=0.01)
+    budget = run.config.evaluation.budgets[-1]
+    found = [line.split() for line in lines if line.startswith("argmax") and f" {budget:,} " in line]
+    assert float(found[0][3]) == pytest.approx(100 * run.history[f"a.coverage.argmax.{budget}"][-1] / 19_683, abs=1e-3)
 
 
 # Refusals
