@@ -49,6 +49,7 @@ coverage: $(STAMP) ## lines and branches of ternary_lib that the tests reach; fa
 
 mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by line: does a test notice? (five minutes)
 	@$(INSTALL) --quiet --editable '.[book,test,quality]'
+	@rm -rf mutants
 	@OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run --max-children $(JOBS)
 	@$(RUN) -m benchmarks.noticed --mutants mutants
 

@@ -102,7 +102,9 @@ def wrong_values(field: FieldInfo) -> dict[str, Any]:
     """Values that the field cannot have, by the fault."""
     allowed = kinds_of(field.annotation)
     origins = {typing.get_origin(kind) or kind for kind in allowed}
-    found: dict[str, Any] = {"a list of texts": ["x", "y"]}
+    found: dict[str, Any] = {}
+    if list[str] not in allowed:
+        found["a list of texts"] = ["x", "y"]
     if dict not in origins:
         found["a mapping"] = {"a": 1}
     if types.NoneType not in allowed:
@@ -183,9 +185,27 @@ def in_parameters() -> Iterator[Mistake]:
                 yield Mistake("notebook parameter", f"{path.stem}, {name}: {fault}", arguments, {"mine.yaml": _yaml(values)}, (word,))
 
 
+def in_yaml() -> Iterator[Mistake]:
+    """What YAML can spell and no configuration means, in a file, in ``--set`` and in a notebook's parameter."""
+    texts = {
+        "an empty number": "!!int ''", "a tag of Python": "!!python/object/apply:os.system ['true']", "no truth value": "!!bool foo",
+        "no date": "!!timestamp foo", "a list for a mapping": "!!map [1]", "sixties without end": "1" + ":0" * 200 + ".0",
+        "digits without end": "0x" + "f" * 5000, "an alias": "[&a [1], *a]", "brackets": "[" * 3000, "a list as a key": "{[1]: 2}",
+        "a key twice": "{a: 1, a: 2}", "no end": "{a: [1", "a date": "2024-06-01", "nothing": "",
+    }  # fmt: skip
+    for what, text in texts.items():
+        file = {"mine.yaml": f"training:\n  batch_size: {text}\n".encode()}
+        run = ("--run-dir", f"{FOLDER}/run")
+        yield Mistake("YAML", f"a file: {what}", ("train", "--config", f"{FOLDER}/mine.yaml", *run), file, ("mine.yaml",))
+        arguments = ("train", "--config", "configs/smoke.yaml", "--set", f"training.batch_size={text}", *run)
+        yield Mistake("YAML", f"--set: {what}", arguments, {}, ("training.batch_size",))
+        arguments = ("notebook", "03_training", "-p", "seed", text, "--output", f"{FOLDER}/out.ipynb")
+        yield Mistake("YAML", f"a parameter: {what}", arguments, {}, ("seed",))
+
+
 def from_schemas() -> list[Mistake]:
     """Those that need no run."""
-    return [*in_configurations(), *in_sweeps(), *in_parameters()]
+    return [*in_configurations(), *in_sweeps(), *in_parameters(), *in_yaml()]
 
 
 # ------------------------------------------------------------------------------------------------- from a real run

@@ -130,11 +130,11 @@ def override(text: str) -> tuple[str, Any]:
 
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {text}: expected KEY=VALUE")
+        raise ConfigError(f"--set {text[:120]}: expected KEY=VALUE")
     try:
         return key, parse_yaml(value)
     except Exception as error:  # any YAML fault, named in one line
-        raise ConfigError(f"--set {text}: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"--set {text[:120]}: {' '.join(str(error).split())[:300]}") from None
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:

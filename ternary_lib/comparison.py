@@ -33,7 +33,7 @@ class Metric(NamedTuple):
         """The number of a run's pathway; ConfigError, one line, where the record has none."""
         try:
             return self.read(record, pathway)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             of = f"{record.get('variant', record.get('name'))} seed {record.get('seed')}"
             raise ConfigError(f"record of {of}: no {self.label} of pathway {pathway.upper()} in it ({one_line(error)})") from None
 

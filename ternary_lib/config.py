@@ -89,7 +89,7 @@ def read_overrides(overrides: Mapping[str, Any] | str | None) -> dict[str, Any]:
     if isinstance(overrides, str):
         try:
             found = parse_yaml(overrides)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except yaml.YAMLError as error:
             raise ConfigError(f"overrides {overrides[:80]!r}: {example}: {one_line(error)}") from None
     if not isinstance(found, Mapping | None):
         raise ConfigError(f"overrides {str(overrides)[:80]!r}: {example}")
@@ -153,8 +153,8 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
-    if not isinstance(dotted, str) or not all(dotted.split(".")):
-        raise ConfigError(f"override {dotted!r}: expected a dotted key such as schedules.tau_a.boost")
+    if not isinstance(dotted, str) or not all(dotted.split(".")) or dotted.count(".") > 9:
+        raise ConfigError(f"override {repr(dotted)[:80]}: expected a dotted key such as schedules.tau_a.boost")
     *parents, last = dotted.split(".")
     for part in parents:
         if not isinstance(data.get(part), dict):

@@ -57,7 +57,7 @@ def _verify(tasks: list[Task], args: argparse.Namespace) -> int:
     for task, (same, text) in zip(chosen, sweeps.verify(chosen, args.output, args.jobs, args.scheduler, not args.quiet), strict=True):
         print(f"{task.variant} seed {task.config.seed}: {text}")
         wrong += not same
-    return 1 if wrong or not chosen else 0
+    return int(wrong > 0)
 
 
 def configure_compare(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,6 +137,7 @@ class Journal:
         draws = self.config.evaluation.final_draws if last else None
         measured = evaluate_epoch(self.model, self.config, controls, self.split, draws, evaluation_threads())
         row = asdict(controls) | {f"train.{name}": value for name, value in means.items()} | measured
+        self._require_finite(row)
         self.last_row = row
         only_once = set() if self.config.evaluation.final_draws in self.config.evaluation.budgets else {str(draws)}
         kept = {name: value for name, value in row.items() if name.rsplit(".", 1)[-1] not in only_once}
@@ -145,6 +147,15 @@ class Journal:
         self._save(snapshot, controls.epoch, last)
         if self.observe:
             self.observe(self.history)
+
+    def _require_finite(self, row: dict[str, Any]) -> None:
+        # An epoch's last step may break the weights though every loss before it was a number.
+        broken = [name for name in ("validation.total", "a.rate", "a.distortion", "b.rate", "b.distortion") if not math.isfinite(row[name])]
+        if broken:
+            saved = self.history["epoch"][-1] + 1 if self.history else 0
+            kept = f"the last good state, of {saved} epochs, is in last.safetensors" if saved else "nothing was saved before it"
+            where = f"epoch {row['epoch']}, after its last step, seed {self.config.seed}"
+            raise TrainingError(f"{where}: {broken[0]} is {row[broken[0]]}; {kept}; a smaller learning rate is the first thing to try")
 
     def finish(self, epochs_now: int) -> Run:
         """Measure what needs many draws, write ``record.json`` and return the run."""

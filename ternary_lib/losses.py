@@ -93,11 +93,11 @@ def latent_entropy(
     """
     position = (z.T + limit) * (bins / (2 * limit))  # [latent, n], in bins from the left edge
     if form == "hard":
-        index = position.detach().floor().clamp(0, bins - 1).long()
+        index = position.detach().floor().clamp(0, bins - 1).nan_to_num().long()  # NaN is no place; it is found in the loss
         counts = z.new_zeros(z.shape[1], bins).scatter_add(1, index, torch.ones_like(position))
     else:
         centred = (position - 0.5).clamp(0, bins - 1)  # in bins from the first centre
-        index = centred.detach().floor().clamp(max=bins - 2).long()
+        index = centred.detach().floor().clamp(max=bins - 2).nan_to_num().long()
         right = centred - index
         counts = z.new_zeros(z.shape[1], bins).scatter_add(1, index, 1 - right).scatter_add(1, index + 1, right)
     return _entropy(counts / len(z)).mean()

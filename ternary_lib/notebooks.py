@@ -298,7 +298,7 @@ def _yaml(text: str, origin: str) -> Any:
 
     try:
         return parse_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise ConfigError(f"{origin}: not readable as YAML: {one_line(error)}") from None
 
 

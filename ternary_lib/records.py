@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
@@ -59,6 +59,9 @@ class RunRecord(_Part):
     seconds: dict[str, float]
     best_validation_loss: FiniteFloat
     best_epoch: int
+    warnings: list[str] = Field(default_factory=list)
+    pathways: list[Literal["a", "b"]] = Field(default_factory=lambda: ["a", "b"], min_length=1)  # those that a sweep's variant trains
+    variant: str = ""
     config: dict[str, Any]
     untrained: Pathways
     final: Pathways

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+LIKE_A_NUMBER = re.compile(r"[-+]?\.?[0-9]")
+MAX_PLAIN = 300  # characters of a number: the longest that a double needs are fewer
 MAX_FILE_BYTES = 1_000_000  # a configuration is a few kB; anything larger is a mistake or an attack
 
 
@@ -25,24 +27,44 @@ class ConfigError(InputError):
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML safely: no objects, no aliases, no repeated keys, and 1e-3 is a number."""
-    return yaml.load(text, Loader=_StrictLoader)
+    """Parse YAML safely: no objects, no aliases, no tags, no dates, no repeated keys, and 1e-3 is a number.
+
+    Raises:
+        yaml.YAMLError: the text is no such YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:  # PyYAML's own, of a scalar it cannot read
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from None
 
 
 class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not accepted")
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise yaml.YAMLError(f"tags ({event.tag[:40]}) are not accepted")
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and len(event.value) > MAX_PLAIN and LIKE_A_NUMBER.match(event.value):
+            raise yaml.YAMLError(f"{event.value[:20]}…: no number has {len(event.value)} characters")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
+        seen = set()
+        for key in (self.construct_object(key, deep=True) for key, _ in node.value):
             if not isinstance(key, str):
-                raise yaml.YAMLError(f"key {key!r} must be text")
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} is given twice")
+                raise yaml.YAMLError(f"key {str(key)[:40]} must be text")
+            if key in seen:
+                raise yaml.YAMLError(f"key {key[:40]!r} is given twice")
+            seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# A date is text to whoever reads it into a name, and nothing here takes dates.
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 # YAML 1.1 reads 1e-3 as text; YAML 1.2 and every reader expect a number.
@@ -54,10 +76,14 @@ _StrictLoader.add_implicit_resolver(
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a file that holds one mapping; ConfigError, one line, for anything else."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ConfigError(f"{path}: expected a file")
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a configuration")
-        data = parse_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
+        data = parse_yaml(content.decode("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path}: not readable as YAML: {one_line(error)}") from None

@@ -6,13 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from ternary_lib.config import Config, ConfigError, config_hash, describe_fault, find_config, load_config, read_overrides
 from ternary_lib.sections import Section, Seed
 from ternary_lib.strict_yaml import nearest, read_yaml
 
-Seeds = Annotated[list[Seed], Field(min_length=1, max_length=1_000)]
+
+def _each_once(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("each seed is to be given once")
+    return seeds
+
+
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=1_000), AfterValidator(_each_once)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,11 +58,18 @@ def stored(task: Task, root: str | Path | None = None) -> dict[str, Any] | None:
 
 
 def _read_record(folder: Path, task: Task) -> dict[str, Any] | None:
+    record = _read_own(folder, task)
+    return record if record and repeats(record, task.config) else None
+
+
+def _read_own(folder: Path, task: Task) -> dict[str, Any] | None:
     path = folder / f"{task.run}.json"
     if not path.is_file():
         return None
     record = records.read_run(path)
-    return record if repeats(record, task.config) else None
+    if record.get("variant") != task.variant:
+        raise ConfigError(f"{path}: no record of this sweep: variant: expected {task.variant!r}")
+    return record
 
 
 def is_of(record: Mapping[str, Any], config: Config) -> bool:
@@ -85,9 +93,8 @@ def recorded(tasks: Sequence[Task], root: str | Path | None = None) -> list[dict
     """
     found = []
     for task in tasks:
-        path = store_of(task, root) / f"{task.run}.json"
-        record = records.read_run(path) if path.is_file() else {}
-        if is_of(record, task.config):
+        record = _read_own(store_of(task, root), task)
+        if record and is_of(record, task.config):
             found.append(record)
     return found
 
@@ -154,9 +161,7 @@ def run_sweep(
     bar, failed = Progress(len(tasks), progress, unit="run"), []
     done = len(tasks) - len(missing)
     to_make = {task.run for task in missing}
-    for task in tasks:
-        if task.run not in to_make:  # killed between a record's last byte and the end of its checkpoints
-            _clear(task, root)
+    _clear([task for task in tasks if task.run not in to_make], root)
     if missing:
         bar.note(f"{done} of {len(tasks)} runs are recorded; {len(missing)} to make")
         store = store_of(tasks[0], root).absolute()
@@ -182,7 +187,13 @@ def verify(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> list[tuple[bool, str]]:
-    """Run recorded tasks again from their first epoch and compare every number: (whether all agree, one line), a task each."""
+    """Run recorded tasks again from their first epoch and compare every number: (whether all agree, one line), a task each.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not tasks:
+        raise ConfigError("none of these runs is recorded, so there is nothing to verify")
     bar, found = Progress(len(tasks), progress, unit="run"), {}
     for task, again in _run_all(tasks, None, jobs, scheduler):
         found[task.run] = _agreement(stored(task, root) or {}, again)
@@ -226,15 +237,23 @@ def _store(task: Task, record: dict[str, Any], root: str | Path | None) -> None:
         else:
             records.write_json(folder / f"{task.run}.json", record)
             failure.unlink(missing_ok=True)
-            _clear(task, root)
+            shutil.rmtree(_checkpoints(task, root), ignore_errors=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
-def _clear(task: Task, root: str | Path | None) -> None:
-    # The checkpoints of a run that is recorded; a run's key is ten hex digits, and another variant's name may begin like this one.
-    for leftover in store_of(task, root).glob(f"{task.run}-{'[0-9a-f]' * 10}.run"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _clear(tasks: Sequence[Task], root: str | Path | None) -> None:
+    """Remove what a sweep that was killed just after a record was written left of recorded runs: checkpoints, its lock."""
+    left = [folder for folder in (_checkpoints(task, root) for task in tasks) if folder.is_dir()]
+    if left or (tasks and (store_of(tasks[0], root) / ".lock").exists()):
+        with suppress(ConfigError), claimed(store_of(tasks[0], root).absolute()):  # else a sweep is at work there
+            for folder in left:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checkpoints(task: Task, root: str | Path | None) -> Path:
+    # Its key names the numbers: a run of the same name and another configuration or code has a folder of its own.
+    return store_of(task, root) / f"{task.run}-{records.run_key(task.config)}.run"
 
 
 def _on_this_machine(tasks: Sequence[Task], folder: Path | None, jobs: int | None) -> Iterator[tuple[Task, dict[str, Any]]]:

@@ -114,7 +114,11 @@ def _train_stack(
         first, pending = trainer.epoch, []
         for epoch in range(first, total):
             began = time.monotonic()
-            controls, means = trainer.train_epoch(epoch)
+            try:
+                controls, means = trainer.train_epoch(epoch)
+            except TrainingError:
+                _wait(pending)  # what is wrong with the epoch before comes first
+                raise
             for journal in journals:
                 journal.seconds["train"] += time.monotonic() - began
             if (epoch + 1) % config.evaluation.every == 0 or epoch + 1 == total:

@@ -200,7 +200,8 @@ def store(tmp_path, run):
     tasks = {task.config.seed: task for task in load_sweep("configs/sweeps/ablations.yaml") if task.variant == "tau_1"}
     other = load_config("configs/ternary_v5_5.yaml", {"seed": 3})
     for seed, config, numbers in ((0, tasks[0].config, 1), (1, tasks[1].config, 1), (2, tasks[2].config, 0), (3, other, 1)):
-        record = thinned(run) | {"seed": seed, "config": config.model_dump(mode="json"), "numbers": numbers * records.NUMBERS}
+        record = thinned(run) | {"variant": "tau_1", "seed": seed, "numbers": numbers * records.NUMBERS}
+        record["config"] = config.model_dump(mode="json")
         records.write_json(folder / f"tau_1-seed{seed}.json", record)
     records.write_json(folder / "tau_1-seed4.failed.json", {"error": "it failed"})
     return ledger.Store(tmp_path)

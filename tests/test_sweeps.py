@@ -59,6 +59,7 @@ def test_tasks_are_every_variant_on_every_seed_seed_by_seed(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"seeds": [0, 1, 0]}, "seeds: each seed is to be given once"),
         ({"variants": {}}, "variants: dictionary should have at least 1 item"),
         ({"variants": {"full": {"lable": ""}}}, "variants.full.lable: unknown key (did you mean 'label'?)"),
         ({"varaints": {}}, "varaints: unknown key (did you mean 'variants'?)"),
@@ -314,11 +315,28 @@ def test_checkpoints_of_a_recorded_run_are_cleared_away_and_those_of_a_similar_n
         records.write_json(tmp_path / "tiny" / f"{task.run}.json", record)
     left = tmp_path / "tiny" / f"{tasks[0].run}-{records.run_key(tasks[0].config)}.run"  # by a kill just after the record was written
     similar = tmp_path / "tiny" / f"{tasks[0].run}-more-seed3-{records.run_key(tasks[0].config)}.run"
-    for folder in (left, similar):
+    another = tmp_path / "tiny" / f"{tasks[0].run}-0123456789.run"  # of the same name and other numbers: perhaps at work
+    (tmp_path / "tiny" / ".lock").touch()
+    for folder in (left, similar, another):
         folder.mkdir()
         (folder / "last.safetensors").write_bytes(b"x")
     run_sweep(tasks, tmp_path, progress=False)
-    assert similar.is_dir() and not left.exists()
+    assert similar.is_dir() and another.is_dir() and not left.exists() and not (tmp_path / "tiny" / ".lock").exists()
+
+
+def test_a_record_of_another_variant_is_refused(swept, tmp_path):
+    _, tasks, _, found = swept
+    (tmp_path / "tiny").mkdir()
+    records.write_json(tmp_path / "tiny" / f"{tasks[0].run}.json", found[0] | {"variant": "another"})
+    for read in (sweeps.stored, lambda task, root: sweeps.recorded([task], root)):
+        with pytest.raises(ConfigError, match=f"no record of this sweep: variant: expected '{tasks[0].variant}'"):
+            read(tasks[0], tmp_path)
+
+
+def test_nothing_recorded_is_nothing_to_verify(swept, tmp_path):
+    done = ternary("sweep", swept[0], "--output", tmp_path, "--verify", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: none of these runs is recorded, so there is nothing to verify\n"
 
 
 def test_a_run_given_out_again_after_its_record_was_stored_is_not_trained_again(swept, tmp_path):

@@ -288,3 +288,27 @@ def test_evaluate_gives_the_recorded_numbers(reference):
         if name in row:
             assert row[name] == column[-1], name
     assert load_run(reference.run_dir).record["final"]["b"]["coverage.argmax.3000"] == row["b.coverage.argmax.3000"]
+
+
+DIVERGING = {"training__weight_decay": 1e30}, {"loss__repulsion_sigma": 1e-30}, {"schedules__tau_a": {"start": 1e300, "end": 1e300}}
+
+
+@pytest.mark.parametrize("settings", DIVERGING, ids=str)
+@pytest.mark.parametrize("latent_entropy", ["soft", "hard"])
+def test_a_training_that_really_diverges_says_where(tmp_path, settings, latent_entropy):
+    with pytest.raises(TrainingError, match=r"^epoch 0, step \d+ of \d+, seed 42: \S+ is (nan|inf|-inf); nothing was saved before it"):
+        train(micro_config(loss__latent_entropy=latent_entropy, **settings), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "last.safetensors").exists() and not (tmp_path / "run" / "record.json").exists()
+
+
+def test_weights_that_an_epochs_last_step_broke_are_not_saved(tmp_path):
+    """One step an epoch: the loss is still a number when the weights no longer are."""
+    config = micro_config(training__batch_size=1536, schedules__learning_rate__values=[1e4] * 3)
+    with pytest.raises(TrainingError, match=r"^epoch \d, (after its last step|step 0 of 1), seed 42: \S+ is (nan|inf)") as caught:
+        train(config, tmp_path / "run", progress=False)
+    last = tmp_path / "run" / "last.safetensors"
+    if "nothing was saved" in str(caught.value):
+        assert not last.exists()
+    else:
+        tensors, _ = checkpoint.load(last)
+        assert all(torch.isfinite(value).all() for name, value in tensors.items() if name.startswith(("model/", "history/validation")))
