@@ -126,15 +126,18 @@ def _tensorboard(folder: str | None) -> AbstractContextManager[Any]:
 
 def override(text: str) -> tuple[str, Any]:
     """``KEY=VALUE`` as a dotted key and a YAML value."""
+    import yaml
+
     from ternary_lib.config import ConfigError, parse_yaml
+    from ternary_lib.strict_yaml import one_line
 
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {text[:120]}: expected KEY=VALUE")
     try:
         return key, parse_yaml(value)
-    except Exception as error:  # any YAML fault, named in one line
-        raise ConfigError(f"--set {text[:120]}: {' '.join(str(error).split())[:300]}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text[:120]}: {one_line(error)}") from None
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -53,6 +53,12 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line."""
 
 
+def describe_break(where: str, name: str, value: float, saved: int) -> str:
+    """The line that ends a run whose numbers broke; ``saved``: epochs that the checkpoint before it has."""
+    kept = f"the last good state, of {saved} epochs, is in last.safetensors" if saved else "nothing was saved before it"
+    return f"{where}: {name} is {value}; {kept}; a smaller learning rate is the first thing to try"
+
+
 class Saved(NamedTuple):
     """A checkpoint to go on from."""
 
@@ -153,9 +159,8 @@ class Journal:
         broken = [name for name in ("validation.total", "a.rate", "a.distortion", "b.rate", "b.distortion") if not math.isfinite(row[name])]
         if broken:
             saved = self.history["epoch"][-1] + 1 if self.history else 0
-            kept = f"the last good state, of {saved} epochs, is in last.safetensors" if saved else "nothing was saved before it"
             where = f"epoch {row['epoch']}, after its last step, seed {self.config.seed}"
-            raise TrainingError(f"{where}: {broken[0]} is {row[broken[0]]}; {kept}; a smaller learning rate is the first thing to try")
+            raise TrainingError(describe_break(where, broken[0], row[broken[0]], saved))
 
     def finish(self, epochs_now: int) -> Run:
         """Measure what needs many draws, write ``record.json`` and return the run."""

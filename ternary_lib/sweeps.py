@@ -113,8 +113,7 @@ def run_task(task: Task, folder: Path | None) -> dict[str, Any]:
     settings = {"TERNARY_THREADS": "1", "TERNARY_PROGRESS": ""}  # the bar of progress is the sweep's
     try:
         with TemporaryDirectory() as thrown_away, patch.dict(os.environ, settings):
-            run_dir = (folder or Path(thrown_away)) / f"{task.run}-{records.run_key(task.config)}.run"
-            run = train(task.config, run_dir, resume=True, progress=False)
+            run = train(task.config, _checkpoints(folder or Path(thrown_away), task), resume=True, progress=False)
         return condensed(run.record) | {"sweep": task.sweep, "variant": task.variant, "label": task.label, "pathways": list(task.pathways)}
     except Exception as error:  # whatever it was: the sweep goes on, keeps it, and fails in the end
         return {"error": one_line(f"{type(error).__name__}: {error}"), "traceback": traceback.format_exc()}
@@ -237,23 +236,23 @@ def _store(task: Task, record: dict[str, Any], root: str | Path | None) -> None:
         else:
             records.write_json(folder / f"{task.run}.json", record)
             failure.unlink(missing_ok=True)
-            shutil.rmtree(_checkpoints(task, root), ignore_errors=True)
+            shutil.rmtree(_checkpoints(folder, task), ignore_errors=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
 def _clear(tasks: Sequence[Task], root: str | Path | None) -> None:
     """Remove what a sweep that was killed just after a record was written left of recorded runs: checkpoints, its lock."""
-    left = [folder for folder in (_checkpoints(task, root) for task in tasks) if folder.is_dir()]
+    left = [folder for folder in (_checkpoints(store_of(task, root), task) for task in tasks) if folder.is_dir()]
     if left or (tasks and (store_of(tasks[0], root) / ".lock").exists()):
         with suppress(ConfigError), claimed(store_of(tasks[0], root).absolute()):  # else a sweep is at work there
             for folder in left:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checkpoints(task: Task, root: str | Path | None) -> Path:
+def _checkpoints(folder: Path, task: Task) -> Path:
     # Its key names the numbers: a run of the same name and another configuration or code has a folder of its own.
-    return store_of(task, root) / f"{task.run}-{records.run_key(task.config)}.run"
+    return folder / f"{task.run}-{records.run_key(task.config)}.run"
 
 
 def _on_this_machine(tasks: Sequence[Task], folder: Path | None, jobs: int | None) -> Iterator[tuple[Task, dict[str, Any]]]:

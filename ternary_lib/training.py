@@ -20,7 +20,7 @@ from ternary_lib.evaluation import PATHWAYS, evaluate_epoch
 from ternary_lib.fast_path import fast_step
 from ternary_lib.files import claimed
 from ternary_lib.hypergradient import LookAhead
-from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, load_run, load_weights, open_run
+from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, describe_break, load_run, load_weights, open_run
 from ternary_lib.machine import threads, training_device, training_settings
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
@@ -212,9 +212,8 @@ class Trainer:
         values = dict(zip(STEP_COLUMNS, rows[step, member].tolist(), strict=True))
         name = next(name for name in (*TERMS, *STEP_COLUMNS) if not math.isfinite(values[name]))
         saved = epoch - epoch % self.config.evaluation.every
-        kept = f"the last good state, of {saved} epochs, is in last.safetensors" if saved else "nothing was saved before it"
         where = f"epoch {epoch}, step {step} of {len(rows)}, seed {self.configs[member].seed}"
-        return f"{where}: {name} is {values[name]}; {kept}; a smaller learning rate is the first thing to try"
+        return describe_break(where, name, values[name], saved)
 
     def snapshot(self, member: int = 0) -> dict[str, Tensor]:
         """Copies of everything a bitwise resume of one seed needs; training may go on while they are evaluated and written."""
