@@ -9,7 +9,19 @@ RECORDS = {
     "reliability": {
         **MADE,
         "seed": 0,
-        "training": {"trials": 30, "kills": 29, "same": 28, "half_written": 7, "seconds_alone": 4.4, "each": [{}] * 30},
+        "training": {
+            "trials": 30,
+            "kills": 36,
+            "missed": 4,
+            "same": 28,
+            "half_written": 7,
+            "something_kept": 25,
+            "kept": 61,
+            "redone": 2,
+            "struck": {"time": 19, "main": 17, "worker": 0},
+            "seconds_alone": 4.4,
+            "each": [{}] * 30,
+        },
     },
     "mistakes": {
         **MADE,
@@ -49,7 +61,8 @@ def made(tmp_path):
 
 def test_records_become_the_tables_of_the_page(made):
     found = robustness.tables(made)
-    assert "| training | 30 | 29 | 28 | 7 | 4 |\n" in found["kills"] and "2026-01-02 on 2 cores" in found["kills"]
+    assert "| training | 30 | 28 | 7 | 25 | 61 | 2 | 4 |\n" in found["kills"] and "2026-01-02 on 2 cores" in found["kills"]
+    assert "| training | 36 | 19 | 17 | — | 4 |\n" in found["kills"]
     assert "| configuration | 1,000 | 999 | 70 |\n| checkpoint | 30 | 30 | — |\n| **all** | 1,030 | 1,029 | 70 |\n" in found["mistakes"]
     assert "| configuration | 1,900 | 1,800 | 99 | 1 | 0.50 | 3 |\n" in found["files"]
     assert "| **all** | 2,000 | 1,890 | 109 | 1 | 0.50 |  |\n" in found["files"]
