@@ -1,4 +1,4 @@
-"""Killed at random moments, does the work end as if it had never been? For a training, a sweep and the build of a book.
+"""Killed at random moments, does the work end as if it had never been? For a training, a sweep and a book, built or built anew.
 
 Each trial starts the work anew in an empty folder, kills it with SIGKILL, once or twice, and lets it go on to the end; what it leaves is
 compared, byte for byte where bytes are promised, with what uninterrupted work left. What was finished at the kill must not be made
@@ -77,7 +77,7 @@ class Half:
 
 def open(file, mode="r", *arguments, **options):
     opened = real_open(file, mode, *arguments, **options)
-    name = "" if isinstance(file, int) or not set(mode) & set("wax+") else os.path.abspath(os.fsdecode(file))
+    name = "" if isinstance(file, int) or not set(mode) & set("wax+") else os.path.realpath(os.fsdecode(file))
     if name.startswith(folder):
         hidden = os.path.basename(name).startswith(".") and name.endswith(".tmp")
         if at("half", name) if hidden else at("still empty", name):
@@ -90,7 +90,7 @@ def flush(descriptor):
     at("after flush") and strike()
 
 def replace(source, target, **options):
-    ours = os.path.abspath(os.fsdecode(target)).startswith(folder)
+    ours = os.path.realpath(os.fsdecode(target)).startswith(folder)
     ours and at("before rename", os.fsdecode(target)) and strike()
     real_replace(source, target, **options)
     ours and at("after rename", os.fsdecode(target)) and strike()
@@ -189,6 +189,23 @@ def book(root: Path = PROJECT_ROOT) -> Work:
     return Work("book", lambda folder: [str(folder)], _pages, finished, BOOK, _small_book, root)
 
 
+def pages(root: Path = PROJECT_ROOT) -> Work:
+    """The same book, built before, and then a line changed that a page includes: its pages are rendered anew."""
+
+    def prepare(folder: Path) -> None:
+        built = folder.with_name("built")
+        if not built.exists():
+            _small_book(folder)
+            status, error = _do(whole, folder, None)
+            assert not status, error
+            shutil.copytree(folder, built)
+        shutil.copytree(built, folder, dirs_exist_ok=True)  # with their times, which tell Sphinx what changed
+        (folder / "book" / "line.md").write_text("As it is now.\n")
+
+    whole = book(root)
+    return whole._replace(name="pages", prepare=prepare)
+
+
 def _small_book(root: Path) -> None:
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -211,7 +228,9 @@ def _small_book(root: Path) -> None:
     static = shutil.ignore_patterns("vendor", "live*", "explorer*")
     shutil.copytree(PROJECT_ROOT / "book" / "_static", root / "book" / "_static", ignore=static)
     (root / "book" / "references.bib").write_text("")
-    (root / "book" / "intro.md").write_text("# Intro\n\nSize {value}`build.size`, {doc}`notebooks/01_one`, {doc}`notebooks/02_two`.\n")
+    chapters = "{doc}`notebooks/01_one`, {doc}`notebooks/02_two`"
+    (root / "book" / "line.md").write_text("As it was before.\n")
+    (root / "book" / "intro.md").write_text(f"# Intro\n\nSize {{value}}`build.size`, {chapters}.\n\n```{{include}} line.md\n```\n")
 
 
 def _pages(root: Path) -> dict[str, str]:
@@ -326,7 +345,7 @@ def _watched(folder: Path, scratch: Path, chosen: str) -> dict[str, str]:
     hook.mkdir(exist_ok=True)
     (hook / "sitecustomize.py").write_text(AT_A_WRITE)
     log.unlink(missing_ok=True)
-    return {"PYTHONPATH": str(hook), "STRIKE_FOLDER": f"{folder.absolute()}{os.sep}", "STRIKE_LOG": str(log), "STRIKE_AT": chosen}
+    return {"PYTHONPATH": str(hook), "STRIKE_FOLDER": f"{folder.resolve()}{os.sep}", "STRIKE_LOG": str(log), "STRIKE_AT": chosen}
 
 
 def _names(folder: Path) -> list[str]:
@@ -383,7 +402,7 @@ def copy_code(root: Path) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write the result; status 1 where a trial did not end the same or left half a file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=50, metavar="N", help="trials of each of the three (default: 50)")
+    parser.add_argument("--trials", type=int, default=50, metavar="N", help="trials of each kind of work (default: 50)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record to write")
     given = parser.parse_args(arguments)
@@ -393,7 +412,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         root = copy_code(scratch / "code")
-        works = training(root), sweep(scratch, root), book(root)
+        works = training(root), sweep(scratch, root), book(root), pages(root)
         found |= {work.name: measure(work, given.trials, given.seed + k, scratch) for k, work in enumerate(works)}
     records.write_json(given.output, found)
     return int(any(found[work.name]["same"] < given.trials or found[work.name]["half_written"] for work in works))

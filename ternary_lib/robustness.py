@@ -28,27 +28,17 @@ def tables(folder: Path) -> dict[str, str]:
 
 
 def _kills(record: dict[str, Any]) -> str:
-    ends: list[Sequence[Any]] = [
-        (
-            "work",
-            "trials",
-            "ended the same",
-            "files half-written",
-            "trials with finished parts",
-            "such parts",
-            "made again",
-            "seconds, left alone",
-        )
+    works = {name: part for name, part in record.items() if isinstance(part, dict) and "trials" in part}
+    ends = [
+        (name, p["trials"], p["same"], p["half_written"], p["something_kept"], p["kept"], p["redone"], f"{p['seconds_alone']:.0f}")
+        for name, p in works.items()
     ]
-    hits: list[Sequence[Any]] = [
-        ("work", "kills", "at any time", "as it wrote", "as a process it had started wrote", "too late, drawn again")
+    hits = [
+        (name, p["kills"], *(p["struck"][where] or "—" for where in ("time", "main", "worker")), p["missed"]) for name, p in works.items()
     ]
-    for name, p in record.items():
-        if isinstance(p, dict) and "trials" in p:
-            parts = p["something_kept"], p["kept"], p["redone"]
-            ends.append((name, p["trials"], p["same"], p["half_written"], *parts, f"{p['seconds_alone']:.0f}"))
-            hits.append((name, p["kills"], *(p["struck"][where] or "—" for where in ("time", "main", "worker")), p["missed"]))
-    return _table(ends[0], ends[1:]) + "\n" + _table(hits[0], hits[1:]) + _made(record)
+    ended = ("work", "trials", "ended the same", "files half-written", "with finished parts", "such parts", "made again", "seconds alone")
+    hit = ("work", "kills", "at any time", "as it wrote", "as a process it had started wrote", "too late, drawn again")
+    return _table(ended, ends) + "\n" + _table(hit, hits) + _made(record)
 
 
 def _mistakes(record: dict[str, Any]) -> str:
