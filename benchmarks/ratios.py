@@ -29,8 +29,7 @@ from torch._dynamo.utils import counters
 
 from benchmarks import peer, plain, roofline, scaling, seconds
 from benchmarks.roofline import Workload
-from ternary_lib import records
-from ternary_lib.cli import check_environment
+from ternary_lib import records, settings
 from ternary_lib.config import PROJECT_ROOT, Config, load_config
 from ternary_lib.control import Controls
 from ternary_lib.coverage import CHUNK, MODES, distinct, draw_indices
@@ -515,7 +514,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.trials < 1 or not given.output.parent.is_dir():
         parser.error("expected --trials of at least 1 and an --output in a directory that exists")
     try:
-        check_environment()
+        settings.check()
         config = load_config(CONFIG)
         size = (20_000, 10) if given.quick else (config.evaluation.budgets[-1], 100)
         job = Job(config, given.trials, *size, given.quick, frozenset(given.only or KEYS))

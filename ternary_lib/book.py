@@ -67,15 +67,17 @@ def build(layout: Layout, size: str, output: Path, only: Sequence[str] = (), str
     Raises:
         NotebookError: a chapter failed; nothing of it is in the book.
         BookError: the build failed or, where ``strict``, its pages have faults.
-        ConfigError: another build is at work.
+        ConfigError: another build is at work, or the pages cannot be written there.
     """
-    from ternary_lib.files import claimed
+    from ternary_lib.files import claimed, require_folder
 
+    require_folder(output)
+    repository = public_repository(layout.root)
     with claimed(layout.pages):  # two builds would take each other's chapters away
-        return _build(layout, size, output, only, strict)
+        return _build(layout, size, output, only, strict, repository)
 
 
-def _build(layout: Layout, size: str, output: Path, only: Sequence[str], strict: bool) -> str:
+def _build(layout: Layout, size: str, output: Path, only: Sequence[str], strict: bool, repository: str | None) -> str:
     from ternary_lib.chapters import execute_chapters
 
     started = time.monotonic()
@@ -85,7 +87,7 @@ def _build(layout: Layout, size: str, output: Path, only: Sequence[str], strict:
         return f"Executed {', '.join(only)}; no pages yet, as these are not executed at {size} size: {', '.join(missing)}"
     scripts = layout.root / "book" / "_static" / "vendor"
     offline, note = _vendor(scripts)
-    prepare(layout, size, chapters, scripts if offline else None)
+    prepare(layout, size, chapters, scripts if offline else None, repository)
     site = output / "_build" / "html"
     if render(layout, output, strict):
         faults = check_site(site, offline=offline)
@@ -104,10 +106,10 @@ def _vendor(folder: Path) -> tuple[bool, str]:
         return False, f" (its mathematics and widgets need a network to be read: {error})"
 
 
-def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Path | None) -> None:
+def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Path | None, repository: str | None = None) -> None:
     """Put everything the pages are rendered from in place: executed copies, downloads, generated pages, settings.
 
-    ``scripts`` is the folder of vendored scripts; None leaves their network defaults.
+    ``scripts`` is the folder of vendored scripts; None leaves their network defaults. ``repository`` is its public address, if it has one.
     """
     import yaml
 
@@ -116,7 +118,7 @@ def prepare(layout: Layout, size: str, chapters: Sequence[Chapter], scripts: Pat
     from ternary_lib.examples import ExampleError, make_examples
     from ternary_lib.pages import write_pages
 
-    publish_chapters(layout, size, footer(public_repository(layout.root)))
+    publish_chapters(layout, size, footer(repository))
     make_downloads(layout, scripts / "mathjax" / "es5" / "tex-svg.js" if scripts else None)
     write_pages(layout, size, chapters)
     try:

@@ -6,23 +6,41 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from ternary_lib.config import describe_fault
 from ternary_lib.files import write_atomically
+from ternary_lib.settings import STEP_PATHS
 from ternary_lib.strict_yaml import InputError, one_line
 
 FORMAT = "ternary-vae-checkpoint-2"
 WEIGHTS_FORMAT = "ternary-vae-weights-1"  # released: a model's weights alone, see ternary_lib.weights
 MAX_BYTES = 256 * 2**20  # a full checkpoint is about 3 MB
 MAX_TENSORS = 10_000  # a full checkpoint has about 200
-TYPES = {"F32", "F64", "I64", "I32", "U8"}  # what `save` is given
-# What a bitwise resume cannot do without.
-META = {"epoch": int, "config": dict, "source_hash": str, "started": str, "seconds": dict, "untrained": dict, "step_path": str}
-TENSORS = ("controller/lambdas", "controller/rho", "generator/training", "history/epoch", "optimizer/exp_avg")
+TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8"}  # what `save` is given
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of each tensor: its type, as safetensors calls it, and its shape
+Seconds = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class RunMeta(BaseModel):
+    """What a run's checkpoint says besides its tensors; a bitwise resume cannot do without any of it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    epoch: Annotated[int, Field(ge=1)]  # epochs that are done
+    config: dict[str, Any]
+    source_hash: str
+    started: str
+    seconds: dict[Literal["total", "train", "evaluate"], Seconds]
+    untrained: dict[Literal["a", "b"], dict[str, int | FiniteFloat]]
+    step_path: Literal[STEP_PATHS]
 
 
 class CheckpointError(InputError):
@@ -34,7 +52,7 @@ class Header(NamedTuple):
 
     format: str
     meta: Any
-    layout: dict[str, tuple[str, tuple[int, ...]]]  # of each tensor: its type, as safetensors calls it, and its shape
+    layout: Layout
 
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], form: str = FORMAT) -> None:
@@ -75,7 +93,7 @@ def read_header(path: str | Path) -> Header:
             meta = json.loads(header["meta"])
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from None
-    odd = next((f"{name[:80]!r} is of type {dtype}" for name, (dtype, _) in layout.items() if dtype not in TYPES), None)
+    odd = next((f"{name[:80]!r} is of type {dtype}" for name, (dtype, _) in layout.items() if dtype not in TYPES.values()), None)
     odd = f"it has {len(layout)} tensors" if len(layout) > MAX_TENSORS else odd
     if odd:
         raise CheckpointError(f"{path}: not a readable checkpoint: {odd}")
@@ -116,15 +134,31 @@ def read_tensors(path: Path, header: Header) -> dict[str, Tensor]:
         raise _unreadable(path, error) from None
 
 
+def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
+    """Types and shapes, as a file's header states them."""
+    return {name: (TYPES[value.dtype], tuple(value.shape)) for name, value in tensors.items()}
+
+
+def require_layout(path: Path, found: Layout, wanted: Layout) -> None:
+    """CheckpointError, one line, for the first tensor that is missing, too many, or of another type or shape."""
+    for name in sorted({*wanted, *found}):
+        if wanted.get(name) != found.get(name):
+            raise CheckpointError(f"{path}: {name[:80]}: expected {_shown(wanted.get(name))}, found {_shown(found.get(name))}")
+
+
+def _shown(entry: tuple[str, tuple[int, ...]] | None) -> str:
+    return f"{entry[0]} {list(entry[1])}" if entry else "no such tensor"
+
+
 def _require_complete(path: Path, header: Header) -> None:
     if not isinstance(header.meta, dict):
         raise CheckpointError(f"{path}: not a run's checkpoint (its description is no mapping)")
-    for key, kind in META.items():
-        if not isinstance(header.meta.get(key), kind):
-            raise CheckpointError(f"{path}: not a run's checkpoint ({key} is missing or no {kind.__name__})")
-    for name in TENSORS:
-        if name not in header.layout:
-            raise CheckpointError(f"{path}: not a complete checkpoint of a run ({name} is missing)")
+    try:
+        RunMeta.model_validate(header.meta)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: not a run's checkpoint: {describe_fault(error, RunMeta)}") from None
+    if header.layout.get("history/epoch", ("", ()))[0] != "I64":
+        raise CheckpointError(f"{path}: its history is incomplete (history/epoch is missing, or no whole numbers)")
     shapes = {shape for name, (_, shape) in header.layout.items() if name.startswith("history/")}
     if len(shapes) > 1 or [len(shape) for shape in shapes] != [1] or shapes == {(0,)}:
         raise CheckpointError(f"{path}: its history is incomplete")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ternary_lib import __version__
+from ternary_lib import __version__, settings
 
 DESCRIPTION = "Ternary VAE v5.5: train the system, measure it, run the notebooks, build the book."
 EPILOG = "To begin with: ternary train --config configs/smoke.yaml --resume. What a command takes: ternary COMMAND --help."
@@ -21,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     from ternary_lib.strict_yaml import InputError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no ρ shows a question mark
     args = build_parser().parse_args(arguments)
     try:
         return args.run(args)
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return _fail(f"{str(error.filename)[:80]}…: {error.strerror}", 2)
         return _fail(error, 1)
 
 
@@ -69,20 +75,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_environment() -> None:
-    """Refuse a device or a number of threads that no run can use before hours are spent."""
-    import os
-    import re
-
-    from ternary_lib.strict_yaml import ConfigError
-
-    device, threads = os.environ.get("TERNARY_DEVICE") or "cpu", os.environ.get("TERNARY_THREADS") or "1"
-    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", device):
-        raise ConfigError(f"TERNARY_DEVICE={device}: expected cpu, cuda or cuda:N")
-    if not re.fullmatch(r"[1-9][0-9]{0,2}", threads):
-        raise ConfigError(f"TERNARY_THREADS={threads}: expected a whole number from 1 to 999")
-
-
 def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="configuration, e.g. configs/ternary_v5_5.yaml")
     parser.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<name>-seed<seed>-<key>)")
@@ -98,7 +90,7 @@ def _train(args: argparse.Namespace) -> int:
     from ternary_lib.config import load_config
 
     config = load_config(args.config, dict(override(text) for text in args.set), args.seed)
-    check_environment()
+    settings.check()
 
     from ternary_lib import records, training
 
@@ -147,7 +139,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    check_environment()
+    settings.check()
     row = _measure(args.checkpoint)
     print(json.dumps(row, indent=1) if args.json else _report(row))
     return 0
@@ -206,14 +198,11 @@ def _benchmark(args: argparse.Namespace) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
     config = load_config(args.config, seed=args.seed)
-    if args.output is None:
-        output = WORK_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json"
-        output.parent.mkdir(exist_ok=True)
-    else:
-        output = Path(args.output)
-    if not output.parent.is_dir() or output.is_dir():
+    output = Path(args.output or WORK_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json")
+    if args.output and (not output.parent.is_dir() or output.is_dir()):
         raise ConfigError(f"--output {output}: expected a file in a folder that exists")
-    check_environment()
+    settings.check()
+    output.parent.mkdir(exist_ok=True)
 
     from ternary_lib import benchmark, records, training
 

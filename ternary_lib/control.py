@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -39,6 +39,11 @@ class Controls:
     delta_lambda_3: float
     grad_ratio: float
     ema_momentum: float
+
+    @classmethod
+    def kinds(cls) -> dict[str, type]:
+        """Names and kinds of the columns."""
+        return {field.name: {"int": int, "float": float}[str(field.type)] for field in fields(cls)}
 
 
 class Controller:

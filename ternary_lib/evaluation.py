@@ -25,6 +25,20 @@ EFFICIENCY_DRAWS = 50_000  # a uniform generator finds 92 % with them: neither f
 ACTIVE_VARIANCE = 0.01  # a latent dimension is active where Var over operations of μ reaches it (Burda et al. 2016)
 
 
+def columns(config: Config) -> dict[str, type]:
+    """Names and kinds of what ``evaluate_epoch`` measures, in its order; the draws of a final evaluation left out."""
+    names = [f"validation.{name}" for name in (*LossBreakdown._fields, "total_sampled")]
+    kinds: dict[str, type] = dict.fromkeys(names, float)
+    parts = [part for part in Split._fields if part != "test" or config.data.train + config.data.validation < NUM_OPERATIONS]
+    for name in PATHWAYS:
+        kinds |= {f"{name}.{measure}": float for measure in ("rate", "distortion", "neg_elbo")}
+        kinds |= {f"{name}.active_units": int}
+        kinds |= {f"{name}.exact_{part}": float for part in ("all", "mixed", *parts)}
+    for name in PATHWAYS:
+        kinds |= {f"{name}.coverage.{mode}.{n}": int for mode in coverage.MODES for n in config.evaluation.budgets}
+    return kinds
+
+
 def evaluate_epoch(
     model: TernaryVAE, config: Config, controls: Controls, split: Split, draws: int | None = None, workers: int = 1
 ) -> dict[str, float | int]:

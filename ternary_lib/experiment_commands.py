@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ternary_lib import settings
+
 if TYPE_CHECKING:
     from ternary_lib.sweeps import Task
 
@@ -84,20 +86,30 @@ def run_compare(args: argparse.Namespace) -> int:
     for name in metrics:
         if name not in comparison.METRICS:
             raise _refuse(f"--metrics {name}", list(comparison.METRICS), name)
-    known = list(dict.fromkeys(task.variant for task in tasks))
-    reference = args.reference or known[0]
-    if reference not in known:
-        raise _refuse(f"--reference {reference}", known, reference)
+    reference = _reference(args.reference, tasks)
     table = comparison.by_variant(_make_records(tasks, root, args))
-    try:
-        rows = comparison.differences(table, reference, metrics)
-    except ValueError as error:
-        raise _refuse(str(error)) from None
+    rows = comparison.differences(table, reference, metrics)
     if args.json:
         print(json.dumps([row._asdict() for row in rows], indent=1))
     else:
         print(comparison.describe(table, reference, rows))
     return 0
+
+
+def _reference(named: str | None, tasks: list[Task]) -> str:
+    """What the others are compared with; refuses, before anything is trained, what leaves nothing to compare."""
+    seeds: dict[str, set[int]] = {}
+    for task in tasks:
+        seeds.setdefault(task.variant, set()).add(task.config.seed)
+    reference = named or next(iter(seeds))
+    if reference not in seeds:
+        raise _refuse(f"--reference {reference}", list(seeds), reference)
+    if len(seeds) < 2:
+        raise _refuse(f"{reference}: there is nothing else to compare it with; give two configurations that differ")
+    for variant, own in seeds.items():
+        if len(own & seeds[reference]) < 2:
+            raise _refuse(f"{variant}: shares {len(own & seeds[reference])} seeds with {reference}; two are the least an interval takes")
+    return reference
 
 
 def _tasks_to_compare(args: argparse.Namespace) -> tuple[list[Task], str | Path]:
@@ -128,13 +140,11 @@ def _make_records(tasks: list[Task], root: str | Path | None, args: argparse.Nam
 
 
 def _check(args: argparse.Namespace) -> None:
-    from ternary_lib.cli import check_environment
-
     for name in ("jobs", "verify"):
         value = getattr(args, name, None)
         if value is not None and not 1 <= value <= 1000:
             raise _refuse(f"--{name} {value}: expected a whole number from 1 to 1000")
-    check_environment()
+    settings.check()
 
 
 def _refuse(text: str, known: list[str] | None = None, word: str = "") -> Exception:

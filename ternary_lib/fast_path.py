@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ternary_lib import settings
 from ternary_lib.config import Config, ConfigError
 from ternary_lib.step import Batch, Dials, State, Step
 
-PATHS = ("plain", "compiled", "graph")
 # Compiling takes up to a minute; a compiled step then saves a few milliseconds. Below this many steps it would not pay.
 MIN_COMPILED_STEPS = 20_000
 
@@ -54,7 +54,7 @@ def fast_step(step: Step, state: State, required: str | None = None) -> FastStep
         return FastStep(wanted, reason, _build(wanted, step, state))
     except Exception as error:  # no compiler, no headers, an old driver: whatever it is, the plain step still runs
         first_line = " ".join(str(error).split())[:160]
-        if required or os.environ.get("TERNARY_STEP", "auto") != "auto":
+        if required or settings.step() != "auto":
             needs = "set TERNARY_DEVICE=cuda where there is one" if wanted == "graph" else "install a C++ compiler"
             hint = f"{needs}, or set TERNARY_STEP=plain to go on with plain steps (last digits will differ)"
             raise ConfigError(f"a {wanted} training step does not work here ({first_line}); {hint}") from None
@@ -64,9 +64,7 @@ def fast_step(step: Step, state: State, required: str | None = None) -> FastStep
 
 
 def _wanted(config: Config, device: torch.device, required: str | None) -> tuple[str, str]:
-    asked = os.environ.get("TERNARY_STEP") or "auto"
-    if asked not in ("auto", *PATHS):
-        raise ConfigError(f"TERNARY_STEP={asked}: expected auto, plain, compiled or graph")
+    asked = settings.step()
     if asked != "auto":
         return asked, "TERNARY_STEP asks for it"
     if required:

@@ -36,6 +36,22 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def require_folder(folder: Path) -> None:
+    """Refuse, before any work, a folder that is none, or that could not be made; nothing is made yet.
+
+    Raises:
+        ConfigError: one line.
+    """
+    try:
+        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except OSError as error:  # a name too long
+        raise ConfigError(f"{str(folder)[:200]}: cannot be written ({error.strerror})") from None
+    if not nearest.is_dir():
+        raise ConfigError(f"{folder}: cannot be written ({nearest} is no folder)")
+    if not os.access(nearest, os.W_OK):
+        raise ConfigError(f"{folder}: cannot be written (no permission to write in {nearest})")
+
+
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write ``data`` to a temporary file beside ``path``, flush it to disk, then rename it into place."""
     path = Path(path)

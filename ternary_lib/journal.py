@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ternary_lib import checkpoint, health, records
+from ternary_lib import checkpoint, evaluation, health, records
 from ternary_lib.config import Config, ConfigError, config_from_mapping, config_hash, dump_config
 from ternary_lib.control import Controls
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import PATHWAYS, evaluate_epoch, evaluate_final
+from ternary_lib.files import write_atomically
 from ternary_lib.machine import evaluation_threads, training_device
 from ternary_lib.model import TernaryVAE
+from ternary_lib.step import STEP_COLUMNS
 
 History = dict[str, list]
 Observer = Callable[[History], None]  # gets the whole history after each evaluated epoch, once it is saved
@@ -60,8 +62,9 @@ def describe_break(where: str, name: str, value: float, saved: int) -> str:
 
 
 class Saved(NamedTuple):
-    """A checkpoint to go on from."""
+    """A checkpoint to go on from: its file and what that holds."""
 
+    file: Path
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
 
@@ -71,20 +74,34 @@ class Saved(NamedTuple):
         return self.meta["epoch"]
 
     @property
-    def path(self) -> str:
+    def step_path(self) -> str:
         """The form of the training step it was trained with."""
         return self.meta["step_path"]
 
 
+def is_finished(config: Config, run_dir: Path) -> bool:
+    """Whether a run has nothing left to do: it is read, by as many processes as like."""
+    last = run_dir / "last.safetensors"
+    if not (run_dir / "record.json").is_file() or not last.is_file():
+        return False
+    meta = checkpoint.read_header(last).meta
+    return isinstance(meta, dict) and meta.get("epoch") == config.schedules.total_epochs
+
+
 def open_run(config: Config, run_dir: Path, resume: bool) -> Saved | None:
-    """The checkpoint to go on from, or None for a fresh start."""
+    """The checkpoint to go on from, or None for a fresh start.
+
+    Raises:
+        ConfigError: a run that is not to be resumed, or of another configuration or code; a file that is not this run's; no such folder.
+        CheckpointError: the checkpoint is damaged, or its history is not one of this configuration.
+    """
     last = run_dir / "last.safetensors"
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not last.is_file():
             if (run_dir / "record.json").exists():  # a record without its weights: not ours to write over
                 raise ConfigError(f"{run_dir}: holds record.json but no last.safetensors; remove it or choose another directory")
-            checkpoint.write_atomically(run_dir / "config.yaml", dump_config(config).encode())
+            _write_config(run_dir / "config.yaml", dump_config(config).encode())
             return None
     except OSError as error:
         raise ConfigError(f"{run_dir}: cannot be written ({error.strerror})") from None
@@ -96,7 +113,30 @@ def open_run(config: Config, run_dir: Path, resume: bool) -> Saved | None:
         raise ConfigError(f"{run_dir}: holds a run of another configuration ({_first_difference(theirs, config)})")
     if meta["source_hash"] != records.source_hash():
         raise ConfigError(f"{run_dir}: holds a run made by other code; choose another directory")
-    return Saved(tensors, meta)
+    _require_history(last, tensors, meta["epoch"], config)
+    return Saved(last, tensors, meta)
+
+
+def _write_config(path: Path, content: bytes) -> None:
+    if not path.exists():
+        write_atomically(path, content)
+    elif path.read_bytes() != content:  # somebody's own, or of a run that ended before its first checkpoint
+        raise ConfigError(f"{path}: is there already and of another run; remove it or choose another directory")
+
+
+def columns(config: Config) -> dict[str, type]:
+    """Names and kinds of a history's columns."""
+    return Controls.kinds() | {f"train.{name}": float for name in STEP_COLUMNS} | evaluation.columns(config)
+
+
+def _require_history(path: Path, tensors: dict[str, Tensor], done: int, config: Config) -> None:
+    total, every = config.schedules.total_epochs, config.evaluation.every
+    epochs = [epoch for epoch in range(done) if (epoch + 1) % every == 0 or epoch + 1 == total]
+    if tensors["history/epoch"].tolist() != epochs or done > total:
+        raise checkpoint.CheckpointError(f"{path}: its history is not that of {done} of {total} epochs, every {every} evaluated")
+    wanted = {f"history/{name}": ({int: "I64", float: "F64"}[kind], (len(epochs),)) for name, kind in columns(config).items()}
+    found = checkpoint.layout_of({name: value for name, value in tensors.items() if name.startswith("history/")})
+    checkpoint.require_layout(path, found, wanted)
 
 
 def _first_difference(theirs: Config, ours: Config) -> str:
@@ -129,11 +169,11 @@ class Journal:
         self.seconds = {"total": 0.0, "train": 0.0, "evaluate": 0.0}  # evaluation goes on while the next epochs train
         self._clock = time.monotonic()
 
-    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    def restore(self, saved: Saved) -> None:
         """Take up the history and the clocks of an interrupted run."""
-        self.history = read_history(tensors)
-        self.untrained, self.started = meta["untrained"], meta["started"]
-        self.seconds |= meta["seconds"]
+        self.history = read_history(saved.tensors)
+        self.untrained, self.started = saved.meta["untrained"], saved.meta["started"]
+        self.seconds |= saved.meta["seconds"]
 
     def close_epoch(self, snapshot: dict[str, Tensor], controls: Controls, means: dict[str, float]) -> None:
         """Evaluate, append a row, save ``last`` and, where they are due, ``best`` and the numbered checkpoint."""
@@ -257,6 +297,9 @@ def load_run(run_dir: str | Path) -> Run:
     config = config_from_mapping(meta["config"], origin=str(run_dir / "last.safetensors"))
     model = TernaryVAE(config.model)
     load_weights(model, tensors)
+    if weights_hash(model) != record["weights_sha256"]:
+        reason = "weights_sha256 is not that of last.safetensors; remove it, and --resume makes it anew"
+        raise ConfigError(f"{run_dir / 'record.json'}: {reason}")
     return Run(config, run_dir, model, read_history(tensors), record, 0)
 
 

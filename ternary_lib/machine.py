@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from ternary_lib import settings
 from ternary_lib.config import Config, ConfigError
 
 SHARED_FROM = 5  # seeds of a stack from which threads gain more than they wait for each other
@@ -16,7 +16,7 @@ SHARED_FROM = 5  # seeds of a stack from which threads gain more than they wait 
 
 def training_device() -> torch.device:
     """$TERNARY_DEVICE, or the CPU."""
-    name = os.environ.get("TERNARY_DEVICE") or "cpu"
+    name = settings.device()
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -28,10 +28,7 @@ def training_device() -> torch.device:
 
 def evaluation_threads() -> int:
     """$TERNARY_THREADS, or every core: how many threads share the decoding of prior draws, and a stack's training."""
-    text = os.environ.get("TERNARY_THREADS") or str(os.cpu_count() or 1)
-    if not re.fullmatch(r"[1-9][0-9]{0,2}", text):
-        raise ConfigError(f"TERNARY_THREADS={text}: expected a whole number from 1 to 999")
-    return int(text)
+    return settings.threads()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from ternary_lib import checkpoint, latent
 from ternary_lib.coverage import draw_indices
 from ternary_lib.dynamics import OTHER, Mixture
-from ternary_lib.journal import Run, load_weights
+from ternary_lib.journal import Run, Saved, load_weights
 from ternary_lib.losses import cross_entropy
 from ternary_lib.machine import training_settings
 from ternary_lib.model import VALUES, TernaryVAE
@@ -268,7 +268,7 @@ def retrained(run: Run, epoch: int) -> TernaryVAE:
         raise ValueError(f"epoch {epoch}: no checkpoint was kept before it")
     with training_settings(run.config):
         trainer = Trainer(run.config, "plain")
-        trainer.restore(*checkpoint.load(kept[-1]))
+        trainer.restore(Saved(kept[-1], *checkpoint.load(kept[-1])))
         for t in range(trainer.epoch, epoch + 1):
             trainer.train_epoch(t)
     model = TernaryVAE(run.config.model)

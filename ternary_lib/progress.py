@@ -44,7 +44,10 @@ class Progress:
 
     def _show(self, text: str, last: bool = False) -> None:
         if self.file:
-            Path(self.file).write_text(text + "\n", encoding="utf-8")
+            try:
+                Path(self.file).write_text(text + "\n", encoding="utf-8")
+            except OSError:  # a line of progress is not worth the work it is about
+                self.file = None
         if not self.shown:
             return
         if _in_notebook():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ternary_lib.files import require_folder
 from ternary_lib.journal import History
 from ternary_lib.strict_yaml import InputError
 
@@ -12,19 +13,25 @@ from ternary_lib.strict_yaml import InputError
 class TensorBoardLog:
     """An observer for ``training.train`` that writes event files to ``folder``.
 
-    It is given the whole history and writes what it has not written yet. A log that is opened anew, as after an interruption, writes all
-    epochs again and tells TensorBoard to forget what lay in the folder before, so that a folder always shows one whole run.
+    It is given the whole history and writes what it has not written yet; the folder is made with the first epoch. A log that is opened
+    anew, as after an interruption, writes all epochs again and tells TensorBoard to forget what lay in the folder before, so that a
+    folder always shows one whole run.
 
     Raises:
         InputError: the package ``tensorboard`` is missing, or the folder cannot be written to.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.writer = _open(Path(folder))
+        self.folder = Path(folder)
+        require_folder(self.folder)
+        self.open = _writer_class()
+        self.writer: Any = None
         self.written = 0  # epochs
 
     def __call__(self, history: History) -> None:
         """Write the epochs that were added since the last call."""
+        if self.writer is None:
+            self.writer = self._open()
         for i in range(self.written, len(history["epoch"])):
             for name, values in history.items():
                 self.writer.add_scalar(tag(name), values[i], history["epoch"][i])
@@ -33,7 +40,15 @@ class TensorBoardLog:
 
     def close(self) -> None:
         """Close the file."""
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
+
+    def _open(self) -> Any:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return self.open(str(self.folder), purge_step=0)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from None
 
 
 def tag(column: str) -> str:
@@ -46,13 +61,9 @@ def tag(column: str) -> str:
     return f"{group}/{rest}" if rest else f"controls/{group}"
 
 
-def _open(folder: Path) -> Any:
+def _writer_class() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("TensorBoard's event files need the package tensorboard: pip install -e '.[tensorboard]'") from None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return SummaryWriter(str(folder), purge_step=0)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    return SummaryWriter

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ternary_lib.checkpoint import CheckpointError, layout_of, require_layout
 from ternary_lib.config import Config, ConfigError, config_hash
 from ternary_lib.control import Controller, Controls
 from ternary_lib.data import split_indices
@@ -20,13 +21,14 @@ from ternary_lib.evaluation import PATHWAYS, evaluate_epoch
 from ternary_lib.fast_path import fast_step
 from ternary_lib.files import claimed
 from ternary_lib.hypergradient import LookAhead
-from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, describe_break, load_run, load_weights, open_run
+from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, describe_break, is_finished, load_run, load_weights, open_run
 from ternary_lib.machine import threads, training_device, training_settings
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
 from ternary_lib.progress import Progress
 from ternary_lib.randomness import stream
 from ternary_lib.step import STEP_COLUMNS, Batch, Dials, Step, gradient_ratio
+from ternary_lib.strict_yaml import one_line
 
 # What the sums in a step's row are made of, in the order they are computed.
 TERMS = ("ce_a", "kl_a", "ce_b", "kl_b", "output_entropy_b", "repulsion_b", "latent_entropy_a", "latent_entropy_b", "alignment")
@@ -71,7 +73,7 @@ def train_together(
     paths = [Path(run_dir) for run_dir in run_dirs]
     with ExitStack() as held:
         for path in paths:
-            if not (path / "record.json").is_file():  # a finished run is read, by as many as like
+            if not is_finished(configs[0], path):
                 held.enter_context(claimed(path))
         return _train_all(configs, paths, resume, progress, observers or [None] * len(configs))
 
@@ -102,15 +104,14 @@ def _train_stack(
     with training_settings(config, seeds), ThreadPoolExecutor(1) as background:
         bar = Progress(total, progress)
         bar.note("preparing the training step (compiling it takes up to a minute, once)")
-        trainer = Trainer(configs, saved[0] and saved[0].path)
+        trainer = Trainer(configs, saved[0] and saved[0].step_path, saved)
         journals = [Journal(*where, trainer.path, observe) for *where, observe in zip(configs, run_dirs, observers, strict=True)]
         for i, (journal, state) in enumerate(zip(journals, saved, strict=True)):
             if state is None:
                 with threads(1):
                     journal.untrained = evaluate_untrained(trainer.models[i], configs[i])
             else:
-                trainer.restore(*state, i)
-                journal.restore(*state)
+                journal.restore(state)
         first, pending = trainer.epoch, []
         for epoch in range(first, total):
             began = time.monotonic()
@@ -145,7 +146,7 @@ def _wait(pending: list[Future]) -> None:
 class Trainer:
     """Everything that training changes, for one seed or several stacked: weights, optimiser, controllers, random streams."""
 
-    def __init__(self, configs: Config | Sequence[Config], path: str | None = None) -> None:
+    def __init__(self, configs: Config | Sequence[Config], path: str | None = None, saved: Sequence[Saved | None] = ()) -> None:
         configs = [configs] if isinstance(configs, Config) else list(configs)
         _require_same_but_seed(configs)
         self.config = config = configs[0]
@@ -160,6 +161,9 @@ class Trainer:
         self.look_ahead = LookAhead(self.step)
         self.epoch = 0
         self.means: list[dict[str, float]] | None = None
+        for member, state in enumerate(saved):
+            if state is not None:
+                self.restore(state, member)  # before a minute is spent on compiling: the file may be damaged
         self.path, self.path_reason, self.run_step = fast_step(self.step, self.state, path)
 
     def train_epoch(self, epoch: int) -> tuple[list[Controls], list[dict[str, float]]]:
@@ -229,9 +233,14 @@ class Trainer:
         tensors["generator/training"] = self.generators[member].get_state()
         return {name: value.detach().clone() for name, value in tensors.items()}
 
-    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any], member: int = 0) -> None:
-        """Continue one seed from its checkpoint as if never interrupted."""
-        model, controller, state = self.models[member], self.controllers[member], self.state
+    def restore(self, saved: Saved, member: int = 0) -> None:
+        """Continue one seed from its checkpoint as if never interrupted.
+
+        Raises:
+            CheckpointError: the checkpoint lacks something of this seed's state, or holds something else; one line.
+        """
+        model, controller, state, tensors = self.models[member], self.controllers[member], self.state, saved.tensors
+        self._require_fit(saved, member)
         load_weights(model, tensors)
         state.theta[member].copy_(self.step.flatten(dict(model.named_parameters())))
         state.exp_avg[member].copy_(tensors["optimizer/exp_avg"])
@@ -243,10 +252,23 @@ class Trainer:
         _restore_optimizer("statenet_optimizer", controller.optimizer, tensors)
         controller.lambdas = tensors["controller/lambdas"].to(self.device)
         controller.permeability.rho = float(tensors["controller/rho"])
-        self.generators[member].set_state(tensors["generator/training"])
-        self.epoch = meta["epoch"]
+        try:
+            self.generators[member].set_state(tensors["generator/training"])
+        except RuntimeError as error:
+            raise CheckpointError(f"{saved.file}: generator/training: {one_line(error)}") from None
+        self.epoch = saved.epoch
         self.means = self.means or [{} for _ in self.configs]
         self.means[member] = {name: float(tensors[f"history/train.{name}"][-1]) for name in STEP_COLUMNS}
+
+    def _require_fit(self, saved: Saved, member: int) -> None:
+        # What a checkpoint of this seed holds is what it would save now, and StateNet's optimiser once that has made a step.
+        found = {name: value for name, value in saved.tensors.items() if not name.startswith("history/")}
+        wanted = self.snapshot(member)
+        if any(name.startswith("statenet_optimizer/") for name in found):
+            for index, parameter in enumerate(self.controllers[member].statenet.parameters()):
+                parts = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+                wanted |= {f"statenet_optimizer/{index}/{name}": value for name, value in parts.items()}
+        require_layout(saved.file, layout_of(found), layout_of(wanted))
 
 
 def evaluate_untrained(model: TernaryVAE, config: Config) -> dict[str, Any]:

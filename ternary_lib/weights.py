@@ -144,19 +144,13 @@ def release_run(run_dir: str | Path) -> list[str]:
 
 def _require_fit(path: Path, header: Header, config: Config, prefix: str) -> None:
     with torch.device("meta"):  # shapes without memory
-        wanted = {f"{prefix}{name}": ("F32", tuple(value.shape)) for name, value in TernaryVAE(config.model).state_dict().items()}
-    found = {name: entry for name, entry in header.layout.items() if name.startswith(prefix)}
-    for name in sorted({*wanted, *found}):
-        if wanted.get(name) != found.get(name):
-            raise CheckpointError(f"{path}: {name[:80]}: expected {_shown(wanted.get(name))}, found {_shown(found.get(name))}")
-
-
-def _shown(entry: tuple[str, tuple[int, ...]] | None) -> str:
-    return f"{entry[0]} {list(entry[1])}" if entry else "no such tensor"
+        state = TernaryVAE(config.model).state_dict()
+    wanted = checkpoint.layout_of({f"{prefix}{name}": value for name, value in state.items()})
+    checkpoint.require_layout(path, {name: entry for name, entry in header.layout.items() if name.startswith(prefix)}, wanted)
 
 
 def _read_controls(path: Path, values: Any) -> Controls:
-    kinds = {field.name: {"int": int, "float": float}[str(field.type)] for field in fields(Controls)}
+    kinds = Controls.kinds()
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         raise CheckpointError(f"{path}: its controls are not those of an epoch")
     for name, kind in kinds.items():

@@ -92,6 +92,38 @@ def test_a_chapter_whose_source_is_gone_leaves_the_book(layout):
     assert not (layout.pages / "02_two.ipynb").exists()
 
 
+def test_a_second_build_is_refused_and_the_first_is_left_alone(layout, holder):
+    holder(layout.pages)
+    with pytest.raises(ConfigError, match="another process is at work there"):
+        book.build(layout, "smoke", layout.root / "book")
+    assert [path.name for path in layout.pages.iterdir()] == [".lock"]
+
+
+def test_a_full_disk_stops_a_build_in_one_line_and_it_goes_on_once_there_is_room(small_disk, monkeypatch, capsys):
+    (small_disk / "configs" / "papermill").mkdir(parents=True)
+    (small_disk / "configs" / "papermill" / "smoke.yaml").write_text("word: smoke\n")
+    write_chapter(small_disk, "01_one", "print(word)")
+    write_chapter(small_disk, "02_two", "print('x' * 8_000_000)")
+    layout, filler = Layout(small_disk), small_disk / "filler"
+    filler.write_bytes(bytes(10 * 2**20))
+    monkeypatch.setattr(chapters, "Layout", lambda: layout)
+    assert cli.main(["book", "--size", "smoke", "--only", "one", "--only", "two"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "No space left on device" in err
+    assert [path.name for path in layout.pages.rglob("*.ipynb")] == ["01_one.ipynb"] and not list(small_disk.rglob(".running-*"))
+    filler.unlink()
+    assert cli.main(["book", "--size", "smoke", "--only", "one", "--only", "two"]) in (0, 1)  # no pages here to render
+    assert "01_one: up to date" in capsys.readouterr().out
+    assert printed(layout, "02_two") == "x" * 8_000_000 + "\n"
+
+
+@pytest.mark.parametrize("output", ["/dev/null", "/dev/null/book"])
+def test_a_place_that_no_pages_can_go_to_is_refused_before_a_chapter_is_executed(layout, output):
+    with pytest.raises(ConfigError, match=r"cannot be written \(/dev/null is no folder\)"):
+        book.build(layout, "smoke", Path(output))
+    assert not layout.pages.exists()
+
+
 def test_only_executes_the_named_chapters_and_then_waits_for_the_others(layout):
     write_chapter(layout.root, "02_two", "raise SystemError")
     line = book.build(layout, "smoke", layout.root / "book", only=["one"])

@@ -1,44 +1,27 @@
 """A folder that one process at a time writes, and disks that are full or read-only: one clear line, nothing lost."""
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from micro import command, micro_arguments, micro_config
+from micro import OVERRIDES, micro_arguments, micro_config, ternary
 
 from ternary_lib import checkpoint
 from ternary_lib.config import ConfigError
 from ternary_lib.files import claimed
+from ternary_lib.records import read_json
 from ternary_lib.training import train
 
-ROOT = Path(__file__).parents[1]
-HOLD = """
-import sys, time
-from pathlib import Path
-from ternary_lib.files import claimed
-with claimed(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
 
-
-def holder(folder):
-    """A process that holds ``folder``."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
-def test_a_folder_is_held_against_another_process_until_that_one_is_killed(tmp_path):
+def test_a_folder_is_held_against_another_process_until_that_one_is_killed(tmp_path, holder):
     process = holder(tmp_path / "run")
     with pytest.raises(ConfigError, match="another process is at work there"), claimed(tmp_path / "run"):
         pass
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
     with claimed(tmp_path / "run"):
         pass
     assert os.listdir(tmp_path / "run") == []
@@ -74,27 +57,13 @@ def test_of_two_at_the_same_moment_exactly_one_gets_it(tmp_path):
         assert process.exitcode == 0
 
 
-def test_a_second_training_in_the_same_directory_is_refused_and_the_first_is_left_alone(tmp_path):
-    process = holder(tmp_path / "run")
+def test_a_second_training_in_the_same_directory_is_refused_and_the_first_is_left_alone(tmp_path, holder):
+    holder(tmp_path / "run")
     arguments = micro_arguments("--run-dir", tmp_path / "run", "--resume", "--quiet")
-    second = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
-    process.kill()
-    process.communicate()
+    second = ternary(*arguments)
     assert (second.returncode, second.stdout) == (2, "")
     assert "another process is at work there" in second.stderr and second.stderr.count("\n") == 1
     assert os.listdir(tmp_path / "run") == [".lock"]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 16 MB that the test may fill; skipped where nothing may be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no tmpfs can be mounted here ({done.stderr.strip()})")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_ends_training_with_one_line_and_what_was_saved_goes_on_elsewhere(small_disk, tmp_path):
@@ -104,9 +73,7 @@ def test_a_full_disk_ends_training_with_one_line_and_what_was_saved_goes_on_else
     filler = small_disk / "filler"
     free = os.statvfs(small_disk)
     filler.write_bytes(bytes(free.f_bavail * free.f_frsize - 7 * one // 2))  # the second epoch's do not fit
-    done = subprocess.run(
-        command(*micro_arguments("--run-dir", small_disk / "run", "--quiet")), cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = ternary(*micro_arguments("--run-dir", small_disk / "run", "--quiet"))
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "cannot be written (No space left on device); nothing that was saved is lost" in done.stderr and done.stderr.count("\n") == 1
     assert not list((small_disk / "run").glob(".*.tmp"))
@@ -119,7 +86,33 @@ def test_a_full_disk_ends_training_with_one_line_and_what_was_saved_goes_on_else
 
 def test_a_read_only_disk_is_refused_in_one_line(small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    arguments = micro_arguments("--run-dir", small_disk / "run", "--quiet")
-    done = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = ternary(*micro_arguments("--run-dir", small_disk / "run", "--quiet"))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "cannot be written (Read-only file system)" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------- sweep and book
+
+def sweep_file(folder):
+    """A sweep of one variant on two seeds, a second each."""
+    given = {key: value for key, value in OVERRIDES.items() if key != "name"}
+    path = folder / "small.yaml"
+    path.write_text(json.dumps({"name": "small", "config": "configs/smoke.yaml", "seeds": [0, 1], "variants": {"one": {}}, "set": given}))
+    return path
+
+
+def test_a_full_disk_ends_a_sweep_with_one_line_and_it_goes_on_once_there_is_room(small_disk, tmp_path):
+    path, filler = sweep_file(tmp_path), small_disk / "filler"
+    assert ternary("sweep", path, "--output", tmp_path / "whole", "--jobs", "1", "--quiet").returncode == 0
+    free = os.statvfs(small_disk)
+    filler.write_bytes(bytes(free.f_bavail * free.f_frsize - 4 * 2**20))  # a run's first checkpoint fits, its others do not
+    done = ternary("sweep", path, "--output", small_disk, "--jobs", "1", "--quiet")
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
+    assert not list(small_disk.rglob(".*.tmp"))
+    filler.unlink()
+    assert ternary("sweep", path, "--output", small_disk, "--jobs", "1", "--quiet").returncode == 0
+    for record in (tmp_path / "whole" / "small").iterdir():
+        again = read_json(small_disk / "small" / record.name)
+        assert again["weights_sha256"] == read_json(record)["weights_sha256"]
+    assert sorted(os.listdir(small_disk / "small")) == sorted(os.listdir(tmp_path / "whole" / "small"))

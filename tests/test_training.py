@@ -215,6 +215,41 @@ def test_an_unfinished_run_is_finished_whatever_record_lies_beside_it(reference,
     assert substance(run.record) == substance(reference.record)
 
 
+def test_a_record_of_other_weights_is_not_taken_for_the_runs_own(reference, tmp_path):
+    shutil.copytree(reference.run_dir, tmp_path / "run")
+    other = train(micro_config(seed=43), tmp_path / "other", progress=False)
+    shutil.copy(other.run_dir / "record.json", tmp_path / "run")
+    with pytest.raises(ConfigError, match="weights_sha256 is not that of last.safetensors"):
+        train(micro_config(), tmp_path / "run", resume=True, progress=False)
+    (tmp_path / "run" / "record.json").unlink()  # as the line advises
+    again = train(micro_config(), tmp_path / "run", resume=True, progress=False)
+    assert substance(again.record) == substance(reference.record)
+
+
+def test_an_unfinished_run_is_held_whatever_record_lies_beside_it(reference, tmp_path, holder):
+    shutil.copytree(reference.run_dir, tmp_path / "run")
+    holder(tmp_path / "run")
+    assert train(micro_config(), tmp_path / "run", resume=True, progress=False).epochs_trained_now == 0  # a finished one is read by all
+    shutil.copy(tmp_path / "run" / "epoch_0002.safetensors", tmp_path / "run" / "last.safetensors")
+    with pytest.raises(ConfigError, match="another process is at work there"):
+        train(micro_config(), tmp_path / "run", resume=True, progress=False)
+
+
+def test_a_configuration_that_lies_there_already_is_not_written_over(tmp_path):
+    own = tmp_path / "config.yaml"
+    own.write_text("name: mine\n")
+    with pytest.raises(ConfigError, match="is there already and of another run"):
+        train(micro_config(), tmp_path, progress=False)
+    assert own.read_text() == "name: mine\n" and [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("more", [{}, {"evaluation__every": 3}, {"data__train": 17_683, "data__validation": 2_000}])
+def test_the_columns_of_a_history_are_known_before_it_is_made(tmp_path, more):
+    config = micro_config(schedules__total_epochs=3, schedules__phases=[1, 2, 3], **more)
+    history = train(config, tmp_path, progress=False).history
+    assert {name: type(values[-1]) for name, values in history.items()} == journal.columns(config)
+
+
 def test_published_and_deterministic_configurations_train(tmp_path):
     published = micro_config(
         loss__repulsion="off_diagonal", loss__latent_entropy="hard", statenet__signal="none",
