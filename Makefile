@@ -54,6 +54,7 @@ mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by lin
 	@$(RUN) -m benchmarks.noticed --mutants mutants
 
 reliability: $(STAMP) ## kill training, sweep and book at random moments, make every mistake, damage every kind of file, list the dependencies (an hour)
+	@$(INSTALL) --quiet --editable '.[book,test,quality]'
 	@$(RUN) -m benchmarks.reliability --output results/reliability.json
 	@$(RUN) -m benchmarks.mistakes --output results/mistakes.json
 	@$(RUN) -m benchmarks.fuzz --output results/fuzz.json
