@@ -33,7 +33,7 @@ from ternary_lib.progress import Progress
 MISSES = 20  # attempts in a row that may end before their kill
 TIMES = ("seconds", "started", "library_commit", "finished")  # what may differ between two runs of the same work
 SMALL = {
-    "name": "reliability", "data.train": 1536, "data.validation": 512, "schedules.total_epochs": 4, "schedules.phases": [1, 2, 3],
+    "name": "reliability", "data.train": 1536, "data.validation": 512, "schedules.total_epochs": 8, "schedules.phases": [1, 2, 3],
     "training.checkpoint_every": 1, "evaluation.budgets": [1000, 2000], "evaluation.final_draws": 3000,
     "evaluation.cell_draws": 8192, "evaluation.information_samples": 64,
 }  # fmt: skip
@@ -128,7 +128,7 @@ class Work(NamedTuple):
 
     name: str
     arguments: Callable[[Path], list[str]]
-    outcome: Callable[[Path], Any]
+    outcome: Callable[[Path], dict[str, Any]]  # by name; no other names are there where no other files are
     finished: Callable[[Path], list[Path]]  # files of parts that are done, and that going on must leave alone
     code: str = TERNARY  # what the arguments are given to
     prepare: Callable[[Path], None] = lambda folder: None
@@ -140,12 +140,12 @@ class Alone(NamedTuple):
 
     seconds: float
     moments: dict[tuple[str, str], int]  # by process and moment
-    outcome: Any
+    outcome: dict[str, Any]
     names: list[str]
 
 
 def training(root: Path = PROJECT_ROOT) -> Work:
-    """Four epochs, evaluated and saved each; finished are the epochs that the last checkpoint counts."""
+    """Eight epochs, evaluated and saved each; finished are the epochs that the last checkpoint counts."""
     settings = [f"--set={key}={json.dumps(value)}" for key, value in SMALL.items()]
 
     def arguments(folder: Path) -> list[str]:
@@ -160,11 +160,11 @@ def training(root: Path = PROJECT_ROOT) -> Work:
 
 
 def sweep(folder: Path, root: Path = PROJECT_ROOT) -> Work:
-    """Two variants on two seeds, two at a time; finished are the runs that have a record."""
+    """Two variants on three seeds, two epochs each, two at a time; finished are the runs that have a record."""
     variants = {"loss": {"set": {}}, "none": {"set": {"statenet.signal": "none"}}}
-    given = {key: value for key, value in SMALL.items() if key != "name"}
+    given = {key: value for key, value in SMALL.items() if key != "name"} | {"schedules.total_epochs": 2}
     path = folder / "reliability.yaml"
-    content = {"name": "reliability", "config": "configs/smoke.yaml", "set": given, "seeds": [0, 1], "variants": variants}
+    content = {"name": "reliability", "config": "configs/smoke.yaml", "set": given, "seeds": [0, 1, 2], "variants": variants}
     path.write_text(json.dumps(content))  # JSON is YAML
 
     def arguments(folder: Path) -> list[str]:
@@ -173,7 +173,7 @@ def sweep(folder: Path, root: Path = PROJECT_ROOT) -> Work:
     def finished(folder: Path) -> list[Path]:
         return [path for path in (folder / "store" / "reliability").glob("*.json") if not path.name.startswith(".")]
 
-    def outcome(folder: Path) -> Any:
+    def outcome(folder: Path) -> dict[str, Any]:
         return {path.name: _substance(records.read_json(path)) for path in sorted(finished(folder))}
 
     return Work("sweep", arguments, outcome, finished, root=root)
@@ -240,12 +240,13 @@ def _pages(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in (*pages, *kept)}
 
 
-def _run(folder: Path) -> Any:
+def _run(folder: Path) -> dict[str, Any]:
     tensors = {
         path.name: {key: hashlib.sha256(value.numpy().tobytes()).hexdigest() for key, value in checkpoint.load(path)[0].items()}
         for path in sorted(folder.glob("*.safetensors"))
     }
-    return tensors, _substance(records.read_json(folder / "record.json")), (folder / "config.yaml").read_text()
+    record, config = _substance(records.read_json(folder / "record.json")), (folder / "config.yaml").read_text()
+    return tensors | {"record.json": record, "config.yaml": config}
 
 
 def _substance(record: dict[str, Any]) -> dict[str, Any]:
@@ -289,7 +290,6 @@ def trial(work: Work, folder: Path, scratch: Path, alone: Alone, rng: random.Ran
     _empty(folder, work)
     patience, moments, broken, kept, redone = 60 + 20 * alone.seconds, [], [], {}, set()
     while True:
-        wait = None if at_a_write else rng.uniform(0.15, 0.85) * alone.seconds
         if len(moments) == kills:
             status, error = _do(work, folder, patience)
         elif at_a_write:
@@ -298,6 +298,8 @@ def trial(work: Work, folder: Path, scratch: Path, alone: Alone, rng: random.Ran
             status, error = _do(work, folder, patience, _watched(folder, scratch, chosen))
             struck = (scratch / "log").read_text().strip() if (scratch / "log").exists() else ""
         else:
+            low, high = (0.15, 0.6) if moments else (0.3, 0.95)  # the first third passes as modules are loaded; what goes on takes less
+            wait = rng.uniform(low, high) * alone.seconds
             status, error = _do(work, folder, wait)
             struck = f"{wait:.2f} s"
         redone |= {name for name, part in kept.items() if _fingerprint(folder / name) != part}
@@ -309,7 +311,9 @@ def trial(work: Work, folder: Path, scratch: Path, alone: Alone, rng: random.Ran
     names = _names(folder)
     found = {"moments": moments, "kept": len(kept), "redone": sorted(redone), "broken": broken, "status": status}
     found |= {"left": sorted({*names} - {*alone.names}), "lost": sorted({*alone.names} - {*names})}
-    found["same"] = status == 0 and not (redone or found["left"] or found["lost"]) and work.outcome(folder) == alone.outcome
+    ended = work.outcome(folder) if status == 0 and not found["lost"] else {}
+    found["differs"] = sorted(name for name in alone.outcome if ended.get(name) != alone.outcome[name])
+    found["same"] = status == 0 and not (redone or found["left"] or found["lost"] or found["differs"])
     return found | ({"error": error} if status else {})
 
 

@@ -134,7 +134,8 @@ def test_work_that_makes_finished_parts_again_is_found_out(killed):
 
 
 def test_work_that_remembers_having_been_killed_is_found_out(killed):
-    assert not killed(REMEMBERS, ("main", "after rename", 1))["same"]
+    found = killed(REMEMBERS, ("main", "after rename", 1))
+    assert (found["differs"], found["same"]) == (["starts"], False)
 
 
 def test_half_a_file_in_the_place_of_a_whole_one_is_found_out(killed):
