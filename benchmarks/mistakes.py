@@ -1,7 +1,7 @@
 """Mistakes at the command line: each gets one line that names it and exit status 2, and nothing is left behind.
 
 Most are made from the schemas: every key of a configuration, of a sweep, of a notebook's parameters and of a run's record, misspelt and
-with every value that it cannot have. Those of checkpoints are what real files suffer.
+with every value that it cannot have, and several of them at once as hypothesis draws them. Those of checkpoints are what real files suffer.
 
     python -m benchmarks.mistakes --output results/mistakes.json
 """
@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import hypothesis
 import yaml
-from pydantic import BaseModel
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ternary_lib import checkpoint, cli, notebooks, records
@@ -62,6 +64,7 @@ class Mistake(NamedTuple):
     arguments: tuple[str, ...]
     files: Mapping[str, bytes]
     words: tuple[str, ...]
+    one_of: tuple[str, ...] = ("",)  # words of which one is enough
 
 
 class Began(Exception):
@@ -172,6 +175,72 @@ def in_sweeps() -> Iterator[Mistake]:
             yield Mistake("sweep file", f"{key}: {fault}", ("sweep", f"{FOLDER}/mine.yaml", "--output", f"{FOLDER}/store"), files, words)
 
 
+def in_several_ways() -> Iterator[Mistake]:
+    """``ternary train`` and ``ternary sweep`` with files that are wrong in one to four keys at once, drawn by hypothesis."""
+    run, store = ("--run-dir", f"{FOLDER}/run"), ("--output", f"{FOLDER}/store")
+    bounded = {key: [(key, value, key.rpartition(".")[0].partition(".")[0])] for key, value in BOUNDED.items()}
+    config = _drawn(MATCHED, [_wrong(dict(leaves(Config))), bounded, _replaced(sections(Config))], Config, 200)
+    of_sweep = dict(leaves(SweepFile)) | dict(leaves(Variant, "variants.one."))
+    sweep = _drawn(SWEEP, [_wrong(of_sweep), _replaced(["variants", "variants.one"])], SweepFile, 100)
+    for kind, command, more, found in (("configuration", ("train", "--config"), run, config), ("sweep file", ("sweep",), store, sweep)):
+        for number, (data, words) in enumerate(found):
+            arguments, files = (*command, f"{FOLDER}/mine.yaml", *more), {"mine.yaml": _yaml(data)}
+            yield Mistake(f"{kind}, several faults at once", f"{number}: {', '.join(words)}", arguments, files, (), one_of=words)
+
+
+def sections(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted keys of a schema's sections."""
+    for name, field in section.model_fields.items():
+        for kind in kinds_of(field.annotation):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield f"{prefix}{name}"
+                yield from sections(kind, f"{prefix}{name}.")
+
+
+Fault = tuple[str, Any, str]  # a key, what it is set to, and the word that names it
+
+
+def _wrong(known: Mapping[str, FieldInfo]) -> dict[str, list[Fault]]:
+    typed = {key: [(key, value, key) for value in wrong_values(field).values()] for key, field in known.items()}
+    return {key: [(misspelt(key), 1, misspelt(key)), *faults] for key, faults in typed.items()}
+
+
+def _replaced(keys: Iterable[str]) -> dict[str, st.SearchStrategy[Fault]]:
+    # Sampled, not free: what hypothesis draws freely depends on the modules that happen to be loaded.
+    scalar = st.sampled_from([None, True, 0, -1, 1.5, math.nan, "", "x", "a: 1", 10**30])
+    name = st.sampled_from(["a", "start", "1", "", "extends", "variants"])
+    value = st.recursive(scalar, lambda part: st.lists(part, max_size=3) | st.dictionaries(name, part, max_size=3), max_leaves=6)
+    return {key: st.tuples(st.just(key), value, st.just(key)) for key in keys}
+
+
+def _drawn(
+    good: Mapping[str, Any], tables: list[Mapping[str, Any]], schema: type[BaseModel], number: int
+) -> list[tuple[Any, tuple[str, ...]]]:
+    """So many wrong copies of a mapping, each with the words of which its line is to hold one; always the same ones."""
+    found: list[tuple[Any, tuple[str, ...]]] = []
+    tables = [{key: v if isinstance(v, st.SearchStrategy) else st.sampled_from(v) for key, v in table.items()} for table in tables]
+    fault = st.sampled_from(tables).flatmap(lambda table: st.sampled_from(list(table)).flatmap(table.__getitem__))
+
+    unhurried = {"database": None, "deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
+
+    @hypothesis.seed(0)
+    @hypothesis.settings(max_examples=number + 20, phases=[hypothesis.Phase.generate], **unhurried)
+    @hypothesis.given(st.lists(fault, min_size=1, max_size=4))
+    def draw(faults: list[Fault]) -> None:
+        data: Any = good
+        for key, value, _ in sorted(faults, key=lambda fault: -fault[0].count(".")):  # a section last: its keys go with it
+            data = with_key(data, key, value)
+        try:
+            schema.model_validate_json(json.dumps(data))
+        except ValidationError:
+            if len(found) < number:
+                found.append((data, tuple(dict.fromkeys(word for _, _, word in faults))))
+
+    draw()
+    assert len(found) == number, "too many draws were no mistake"
+    return found
+
+
 def in_parameters() -> Iterator[Mistake]:
     """``ternary notebook`` with a parameter of another name or type, for every parameter of every notebook."""
     for path in notebooks.list_notebooks():
@@ -205,7 +274,7 @@ def in_yaml() -> Iterator[Mistake]:
 
 def from_schemas() -> list[Mistake]:
     """Those that need no run."""
-    return [*in_configurations(), *in_sweeps(), *in_parameters(), *in_yaml()]
+    return [*in_configurations(), *in_sweeps(), *in_several_ways(), *in_parameters(), *in_yaml()]
 
 
 # ------------------------------------------------------------------------------------------------- from a real run
@@ -332,6 +401,8 @@ def fault(mistake: Mistake, folder: Path) -> str | None:
         return f"not one short line: {(out.getvalue() + line)[:200]!r}"
     if missing := [word for word in mistake.words if word not in line]:
         return f"{missing[0]!r} is not in the line: {line[:200]}"
+    if not any(word in line for word in mistake.one_of):
+        return f"none of {', '.join(mistake.one_of)} is in the line: {line[:200]}"
     if _content(folder) != before:
         return "files were left behind or changed"
     return None
