@@ -138,7 +138,8 @@ def load(path: str | Path | None = None) -> list[Claim]:
         return LedgerFile.model_validate_json(json.dumps(data)).claims
     except ValidationError as error:
         where = error.errors()[0]["loc"]
-        known = data["claims"][where[1]].get("id", where[1]) if len(where) > 1 and isinstance(where[1], int) else "the ledger"
+        entry = data["claims"][where[1]] if len(where) > 1 and isinstance(where[1], int) else None
+        known = str(entry["id"])[:80] if isinstance(entry, dict) and "id" in entry else "the ledger"
         raise ConfigError(f"{path.name}: {known}: {describe_fault(error, LedgerFile)}") from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: not readable as a ledger: {one_line(error)}") from None

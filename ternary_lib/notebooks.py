@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import tokenize
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
         raise ConfigError(f"{path.name}: expected one cell tagged 'parameters', found {len(cells)}")
     try:
         return _parse_assignments(cells[0]["source"])
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, TypeError, tokenize.TokenError, RecursionError, MemoryError) as error:  # the parser's, of odd code
         raise ConfigError(f"{path.name}: the parameters cell holds more than literal assignments: {one_line(error)}") from None
 
 
@@ -85,8 +86,12 @@ def _cells(path: Path) -> list[Any]:
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4).cells
-    except (OSError, ValueError, AttributeError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cell ids, which it mends
+            notebook = nbformat.read(path, as_version=4)
+            nbformat.validate(notebook)  # reading only logs what is wrong
+        return notebook.cells
+    except Exception as error:  # nbformat trips over strangers' files in many ways
         raise ConfigError(f"{path}: not a notebook: {one_line(error)}") from None
 
 
@@ -115,11 +120,11 @@ def check_parameters(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     known = read_parameters(path)
     for name, value in values.items():
         if name not in known:
-            raise ConfigError(f"{path.stem}: unknown parameter {name!r}{nearest(name, list(known))}")
+            raise ConfigError(f"{path.stem}: unknown parameter {_short(name)}{nearest(name, list(known))}")
         default = known[name].default
         if not _same_kind(default, value):
             hint = f"; quote it to mean text: -p {name} '\"{value}\"'" if isinstance(default, str) and _is_number(value) else ""
-            raise ConfigError(f"{path.stem}: parameter {name!r} must be {_kind(default)}, got {value!r} ({_kind(value)}){hint}")
+            raise ConfigError(f"{path.stem}: parameter {name!r} must be {_kind(default)}, got {_short(value)} ({_kind(value)}){hint}")
     _check_config(path, {name: p.default for name, p in known.items()} | dict(values), values)
     return dict(values)
 
@@ -149,6 +154,11 @@ def _same_kind(default: Any, value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:79]}…"
 
 
 def _kind(value: Any) -> str:
@@ -189,7 +199,6 @@ def execute(
 
 def _papermill(source: Path, output: Path, parameters: Mapping[str, Any], cwd: Path | None, stream: Any) -> None:
     import logging
-    import warnings
 
     import papermill
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
 from ternary_lib.config import IN_CHECKOUT, PROJECT_ROOT, WORK_ROOT, Config, ConfigError, config_from_mapping, config_hash, describe_fault
 from ternary_lib.files import write_atomically
@@ -73,6 +73,13 @@ class RunRecord(_Part):
         if not seconds.get("total", -1.0) >= 0:
             raise ValueError("expected 'total', at least 0")
         return seconds
+
+    @field_validator("config")
+    @classmethod
+    def _is_of_seed(cls, config: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "seed" in info.data and config.get("seed") != info.data["seed"]:
+            raise ValueError(f"expected the record's own seed, {info.data['seed']}")
+        return config
 
     @field_validator("history")
     @classmethod

@@ -17,6 +17,10 @@ MAX_FILE_BYTES = 1_000_000  # a configuration is a few kB; anything larger is a 
 class InputError(ValueError):
     """Something given from outside cannot be used; the message is one line naming the fault and the fix."""
 
+    def __init__(self, message: object) -> None:
+        # What it quotes may be a stranger's: a line break or a terminal's control sequence is shown, not carried out.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(message)))
+
     def _render_traceback_(self) -> list[str]:
         # What a notebook shows of it: the line, without the calls that led to it.
         return [f"{type(self).__name__}: {self}"]

@@ -297,6 +297,14 @@ def test_any_mapping_is_a_configuration_or_refused_in_one_line(data):
         assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("odd", ["a\nb", "a\x1eb", "a\x85b", "a\u2028b", "\x1b[2J", "\u202e", "\r"])
+def test_what_a_line_quotes_cannot_break_it_nor_steer_a_terminal(odd):
+    with pytest.raises(ConfigError) as raised:
+        config_from_mapping({odd: 1})
+    line = str(raised.value)
+    assert len(line.splitlines()) == 1 and line.isprintable() and repr(odd)[1:-1] in line
+
+
 # --- YAML and round trips ----------------------------------------------------------------------------------------
 
 

@@ -128,7 +128,10 @@ def test_parameters_are_read_with_defaults_and_comments(sample):
     assert known["seed"] == notebooks.Parameter("seed", 42, "seed")
 
 
-@pytest.mark.parametrize("source", ["a = 1\nprint(a)", "a = b", "import os", "a, b = 1, 2", "a = 1 +"])
+ODD_CODE = ["a = [1, {", "a = '''", "a = {[]: 1}", "a = " + "(" * 400, "a = " + "-" * 5000 + "1", "\\", "a = 1\0"]
+
+
+@pytest.mark.parametrize("source", ["a = 1\nprint(a)", "a = b", "import os", "a, b = 1, 2", "a = 1 +", *ODD_CODE])
 def test_a_parameters_cell_with_more_than_literals_is_refused(tmp_path, source):
     path = write_notebook(tmp_path / "x.ipynb", parameters=source)
     with pytest.raises(ConfigError, match="literal assignments"):
@@ -148,6 +151,32 @@ def test_what_is_no_notebook_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(ConfigError):
         notebooks.read_parameters(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("cells", [1]), ("cells", {}), ("metadata", None), ("source", [[]]), ("source", 5), ("tags", 5), ("tags", "parameters"),
+        ("nbformat", "4"),
+    ],
+)  # fmt: skip
+def test_parts_of_another_type_are_refused_in_one_line(sample, part, value):
+    made = json.loads(sample.read_text())
+    cell = made["cells"][1]
+    place = {"cells": made, "nbformat": made, "tags": cell["metadata"]}.get(part, cell)
+    place[part] = value
+    sample.write_text(json.dumps(made))
+    with pytest.raises(ConfigError, match=r"^[^\n]*07_sample.ipynb: not a notebook: [^\n]+$"):
+        notebooks.read_parameters(sample)
+
+
+@pytest.mark.filterwarnings("error")
+def test_cells_of_one_id_are_no_reason_to_warn(sample):
+    made = json.loads(sample.read_text())
+    for cell in made["cells"]:
+        cell["id"] = "same"
+    sample.write_text(json.dumps(made))
+    assert notebooks.read_parameters(sample)["seed"].default == 42
 
 
 @pytest.mark.parametrize(
@@ -186,12 +215,15 @@ def test_values_of_the_right_type_pass(sample, name, text, value):
         ("config", "configs/smok.yaml", "did you mean 'configs/smoke.yaml'"),
         ("seed", "-1", "seed"),
         ("seed", "[", "not readable as YAML"),
+        ("seed", "x" * 5000, "got 'xxx"),
+        ("x" * 5000, "1", "unknown parameter 'xxx"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_anything_else_is_refused_in_one_line(sample, name, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         notebooks.check_parameters(sample, notebooks.collect_parameters([], [], [(name, text)]))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_single_values_win_over_yaml_texts_and_those_over_files(tmp_path):

@@ -270,8 +270,12 @@ def test_committed_records_are_found_where_the_environment_says(tmp_path, monkey
     (tmp_path / "runs").mkdir()
     record = load_record("ternary_v6_seed42")
     monkeypatch.setenv("TERNARY_RESULTS", str(tmp_path))
-    write_json(tmp_path / "runs" / "mine_seed1.json", record | {"seed": 1})
-    assert load_record("mine_seed1") == record | {"seed": 1}
+    mine = record | {"seed": 1, "config": record["config"] | {"seed": 1}}
+    write_json(tmp_path / "runs" / "mine_seed1.json", mine)
+    assert load_record("mine_seed1") == mine
+    write_json(tmp_path / "runs" / "other_seed1.json", record | {"seed": 1})
+    with pytest.raises(ConfigError, match=r"other_seed1.json: no record of a run: config: expected the record's own seed, 1"):
+        load_record("other_seed1")
     write_json(tmp_path / "runs" / "half_seed1.json", {"seed": 1})
     with pytest.raises(ConfigError, match=r"half_seed1.json: no record of a run: name: field required"):
         load_record("half_seed1")
