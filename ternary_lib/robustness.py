@@ -50,11 +50,11 @@ def _mistakes(record: dict[str, Any]) -> str:
 
 def _files(record: dict[str, Any]) -> str:
     rows = [
-        (kind, p["inputs"], p["refused"], p["read"], len(p["faults"]), f"{p['slowest_s']:.2f}", p["grown_mb"])
+        (kind, p["inputs"], p["refused"], p["read"], p["other"], f"{p['slowest_s']:.2f}", p["grown_mb"])
         for kind, p in record["loaders"].items()
     ]
     total = ("**all**", *(sum(row[k] for row in rows) for k in range(1, 5)), f"{max(float(row[5]) for row in rows):.2f}", "")
-    heading = ("kind of file", "damaged", "refused in one line", "read", "anything else", "slowest, s", "memory grown, MB")
+    heading = ("kind of file", "inputs", "refused in one line", "read", "anything else", "slowest, s", "memory grown, MB")
     return _table(heading, [*rows, total]) + _made(record)
 
 
