@@ -178,11 +178,13 @@ def render(layout: Layout, output: Path, strict: bool) -> bool:
     if stamp.is_file() and stamp.read_text() == f"{key} {strict}" and (output / "_build" / "html" / "index.html").is_file():
         print("Pages: up to date", flush=True)
         return False
+    broken_off = not stamp.is_file()  # a render that did not end left pages that look new, since Sphinx notes what it read before it writes
     stamp.unlink(missing_ok=True)
     print("Pages: rendering …", flush=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(layout.root)]
     command += ["--path-output", str(output), "--config", str(layout.generated / "_config.yml"), "-n", "--keep-going", "-q"]
     command += ["-W"] if strict else []
+    command += ["--all", "--freshenv"] if broken_off else []
     done = subprocess.run(command, cwd=layout.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
     if done.returncode:

@@ -124,6 +124,19 @@ def test_a_place_that_no_pages_can_go_to_is_refused_before_a_chapter_is_executed
     assert not layout.pages.exists()
 
 
+def test_a_render_that_did_not_end_is_begun_anew(layout, monkeypatch):
+    given = []
+    monkeypatch.setattr(book.subprocess, "run", lambda command, **_: given.append(command) or subprocess.CompletedProcess(command, 0, ""))
+    monkeypatch.setattr(book, "site_key", lambda _: f"key {len(given)}")  # something changed each time
+    output = layout.root / "book"
+    (output / "_build").mkdir(parents=True)
+    for _ in range(2):
+        assert book.render(layout, output, strict=True)
+    (output / "_build" / ".key").unlink()  # as a kill in the middle leaves it
+    book.render(layout, output, strict=True)
+    assert ["--all" in command and "--freshenv" in command for command in given] == [True, False, True]
+
+
 def test_only_executes_the_named_chapters_and_then_waits_for_the_others(layout):
     write_chapter(layout.root, "02_two", "raise SystemError")
     line = book.build(layout, "smoke", layout.root / "book", only=["one"])
