@@ -184,7 +184,7 @@ def render(layout: Layout, output: Path, strict: bool) -> bool:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(layout.root)]
     command += ["--path-output", str(output), "--config", str(layout.generated / "_config.yml"), "-n", "--keep-going", "-q"]
     command += ["-W"] if strict else []
-    command += ["--all", "--freshenv"] if broken_off else []
+    command += ["--all"] if broken_off else []
     done = subprocess.run(command, cwd=layout.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
     if done.returncode:
