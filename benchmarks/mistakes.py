@@ -13,6 +13,7 @@ import difflib
 import io
 import json
 import math
+import os
 import pickle
 import sys
 import tempfile
@@ -43,7 +44,9 @@ SWEEP = {"name": "mine", "config": "configs/smoke.yaml", "seeds": [0], "variants
 SMALL = {
     "name": "mistakes", "data.train": 1536, "data.validation": 512, "schedules.total_epochs": 2, "schedules.phases": [1, 2, 2],
     "evaluation.budgets": [1000], "evaluation.final_draws": 1000, "evaluation.cell_draws": 8192, "evaluation.information_samples": 64,
+    "training.checkpoint_every": 1,
 }  # fmt: skip
+LONG = "x" * 300  # no file system takes such a name
 BOUNDED = {
     "data.train": 0, "model.latent_dim": 0, "model.decoder_b_blocks": -1, "schedules.total_epochs": 0, "schedules.rho.start": 1.01,
     "schedules.rho.gate_low": -0.1, "schedules.rho.ramp_epochs": 0, "schedules.tau_a.start": 0, "schedules.tau_a.period": 0,
@@ -57,13 +60,14 @@ BOUNDED = {
 
 
 class Mistake(NamedTuple):
-    """A command that somebody gives by mistake, the files it finds, and the words that its line has to hold."""
+    """A command that somebody gives by mistake, the files and variables it finds, and the words that its line has to hold."""
 
     kind: str
     what: str
     arguments: tuple[str, ...]
     files: Mapping[str, bytes]
     words: tuple[str, ...]
+    variables: Mapping[str, str] = types.MappingProxyType({})
     one_of: tuple[str, ...] = ("",)  # words of which one is enough
 
 
@@ -272,9 +276,60 @@ def in_yaml() -> Iterator[Mistake]:
         yield Mistake("YAML", f"a parameter: {what}", arguments, {}, ("seed",))
 
 
+def in_arguments() -> Iterator[Mistake]:
+    """What no schema knows of: places that cannot be written, names that are too long, comparisons with nothing in them."""
+    run, smoke = ("--run-dir", f"{FOLDER}/run"), "configs/smoke.yaml"
+    own = {"file": b"in the way", "mine.yaml": b"extends: configs/smoke.yaml\nname: mine\n", "config.yaml": b"name: mine\n"}
+    store = ("--output", f"{FOLDER}/store")
+    for what, arguments, word in (
+        ("a run below a file", ("train", "--config", smoke, "--run-dir", f"{FOLDER}/file/run"), "cannot be written"),
+        ("a run beside somebody's own config.yaml", ("train", "--config", smoke, "--run-dir", FOLDER), "config.yaml"),
+        ("a run of a long name", ("train", "--config", smoke, "--run-dir", f"{FOLDER}/{LONG}"), "name too long"),
+        ("events below a file", ("train", "--config", smoke, *run, "--tensorboard", f"{FOLDER}/file/events"), "cannot be written"),
+        ("events of a long name", ("train", "--config", smoke, *run, "--tensorboard", f"{FOLDER}/{LONG}"), "name too long"),
+        ("a configuration of a long name", ("train", "--config", LONG), "no such configuration"),
+        ("a checkpoint of a long name", ("evaluate", "--checkpoint", LONG), "no such checkpoint"),
+        ("a notebook of a long name", ("notebook", LONG), "does not exist"),
+        ("a copy of a long name", ("notebook", "03", "--output", f"{FOLDER}/{LONG}.ipynb"), "name too long"),
+        ("a copy below a file", ("notebook", "03", "--output", f"{FOLDER}/file/out.ipynb"), "cannot be written"),
+        ("a sweep stored below a file", ("sweep", "configs/sweeps/guide.yaml", "--output", f"{FOLDER}/file"), "cannot be written"),
+        ("a sweep of a long name", ("sweep", f"{FOLDER}/{LONG}"), "no such configuration"),
+        ("a benchmark below a file", ("benchmark", "--config", smoke, "--output", f"{FOLDER}/file/b.json"), "expected a file in a folder"),
+        ("a book in a file", ("book", "--size", "smoke", "--output", f"{FOLDER}/file"), "is no folder"),
+        ("a book of a long name", ("book", "--size", "smoke", "--output", f"{FOLDER}/{LONG}"), "name too long"),
+        ("one seed to compare", ("compare", smoke, f"{FOLDER}/mine.yaml", *store, "--seeds", "0"), "two are the least"),
+        ("a file with itself", ("compare", smoke, smoke, *store), "nothing else to compare"),
+        ("a file alone", ("compare", smoke, *store), "nothing to be compared with"),
+        ("an unknown reference", ("compare", smoke, f"{FOLDER}/mine.yaml", *store, "--reference", "smok"), "did you mean 'smoke'"),
+        ("an unknown metric", ("compare", smoke, f"{FOLDER}/mine.yaml", *store, "--metrics", "coverag"), "did you mean 'coverage'"),
+        ("a seed below zero", ("compare", smoke, f"{FOLDER}/mine.yaml", *store, "--seeds", "-1", "0"), "seed"),
+    ):
+        yield Mistake("arguments", what, arguments, own, (word,))
+
+
+def in_variables() -> Iterator[Mistake]:
+    """Environment variables that no command can work with."""
+    wrong = {
+        "TERNARY_DEVICE": ("abacus", "meta", "cuda:99"), "TERNARY_THREADS": ("0", "two", "²", "1000"), "TERNARY_STEP": ("banana", "Plain"),
+        "TERNARY_PROGRESS": (f"{FOLDER}/none/progress", FOLDER, LONG),
+    }  # fmt: skip
+    commands = {
+        "train": ("--config", "configs/smoke.yaml", "--run-dir", f"{FOLDER}/run"),
+        "sweep": ("configs/sweeps/guide.yaml", "--output", f"{FOLDER}/store"),
+        "benchmark": ("--config", "configs/smoke.yaml", "--output", f"{FOLDER}/b.json"),
+    }
+    for name, values in wrong.items():
+        for value in values:
+            for command, arguments in commands.items():
+                yield Mistake("environment", f"{command}, {name}={value[:20]}", (command, *arguments), {}, (name,), {name: value})
+    for value in ("javascript:alert(1)", "git@example.org:me/book", "https://me:secret@example.org/book"):
+        arguments = ("book", "--size", "smoke", "--output", f"{FOLDER}/book")
+        yield Mistake("environment", f"book, {value[:20]}", arguments, {}, ("TERNARY_REPOSITORY",), {"TERNARY_REPOSITORY": value})
+
+
 def from_schemas() -> list[Mistake]:
     """Those that need no run."""
-    return [*in_configurations(), *in_sweeps(), *in_several_ways(), *in_parameters(), *in_yaml()]
+    return [*in_configurations(), *in_sweeps(), *in_several_ways(), *in_parameters(), *in_yaml(), *in_arguments(), *in_variables()]
 
 
 # ------------------------------------------------------------------------------------------------- from a real run
@@ -373,9 +428,53 @@ def in_checkpoints(run_dir: Path) -> Iterator[Mistake]:
     yield Mistake("checkpoint", "of no file", ("evaluate", "--checkpoint", f"{FOLDER}/none.safetensors"), {}, ("none.safetensors",))
 
 
+def in_runs(run_dir: Path) -> Iterator[Mistake]:
+    """``train --resume`` with a checkpoint that is well-formed and of no run that could go on, or with a record of another run."""
+    import torch
+
+    config, record = (run_dir.parent / "small.yaml").read_bytes(), records.read_json(run_dir / "record.json")
+    tensors, meta = checkpoint.load(run_dir / "epoch_0001.safetensors")  # half of the run
+    arguments = ("train", "--config", f"{FOLDER}/small.yaml", "--run-dir", f"{FOLDER}/run", "--resume")
+
+    def mistake(what: str, word: str, changed: Mapping[str, Any], described: Any = meta) -> Mistake:
+        made, path = {k: v for k, v in (tensors | changed).items() if v is not None}, run_dir.parent / "changed.safetensors"
+        checkpoint.save(path, made, described)
+        files = {"small.yaml": config, "run/config.yaml": config, "run/last.safetensors": path.read_bytes()}
+        return Mistake("checkpoint, gone on with", what, arguments, files, (word,))
+
+    for name in tensors:
+        yield mistake(f"{name}: missing", "history" if name.startswith("history/") else name, {name: None})
+        if not name.startswith("history/"):
+            yield mistake(f"{name}: of another shape", name, {name: torch.zeros(7, dtype=tensors[name].dtype)})
+            yield mistake(f"{name}: of another type", name, {name: tensors[name].to(torch.int32)})
+    column = "history/a.coverage.argmax.1000"
+    yield mistake("a tensor too many", "controller/more", {"controller/more": torch.zeros(2)})
+    yield mistake("a column too many", "history/more", {"history/more": torch.zeros(1, dtype=torch.float64)})
+    yield mistake("a column too long", "history", {column: torch.zeros(2, dtype=torch.int64)})
+    yield mistake("a column of another type", column, {column: torch.zeros(1, dtype=torch.float64)})
+    yield mistake("another epoch's history", "history", {"history/epoch": torch.tensor([1])})
+    state = torch.full_like(tensors["generator/training"], 255)
+    yield mistake("a generator in no state", "generator/training", {"generator/training": state})
+    yield mistake("an optimiser's half", "statenet_optimizer", {"statenet_optimizer/0/step": torch.zeros(())})
+    for key, field in leaves(checkpoint.RunMeta):
+        yield mistake(f"{key}: missing", key, {}, _part(meta, key))
+        for fault, value in wrong_values(field).items():
+            yield mistake(f"{key}: {fault}", key, {}, with_key(meta, key, value))
+    others = {"epoch": 0, "seconds.total": -1, "seconds.days": 1, "untrained.c": {}, "untrained.a.rate": "low", "step_path": "fast"}
+    for key, value in others.items():
+        yield mistake(f"{key} = {value}", key, {}, with_key(meta, key, value))
+    for epoch in (2, 3):
+        yield mistake(f"epoch = {epoch}", "history", {}, meta | {"epoch": epoch})
+    finished = {f"run/{path.name}": path.read_bytes() for path in run_dir.iterdir()} | {"small.yaml": config}
+    finished["run/record.json"] = _json(record | {"weights_sha256": "0" * 64})
+    yield Mistake("checkpoint, gone on with", "a record of other weights", arguments, finished, ("record.json",))
+    alone = {"small.yaml": config, "run/record.json": _json(record)}
+    yield Mistake("checkpoint, gone on with", "a record without its weights", arguments, alone, ("last.safetensors",))
+
+
 def from_run(run_dir: Path) -> list[Mistake]:
     """Those that begin with the files of a real run."""
-    return [*in_records(run_dir), *in_checkpoints(run_dir)]
+    return [*in_records(run_dir), *in_checkpoints(run_dir), *in_runs(run_dir)]
 
 
 # ------------------------------------------------------------------------------------------------- what comes of them
@@ -388,7 +487,8 @@ def fault(mistake: Mistake, folder: Path) -> str | None:
         (folder / name).write_bytes(data)
     out, err, before = io.StringIO(), io.StringIO(), _content(folder)
     try:
-        with redirect_stdout(out), redirect_stderr(err), _no_work():
+        variables = {name: value.replace(FOLDER, str(folder)) for name, value in mistake.variables.items()}
+        with redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, variables), _no_work():
             status: Any = cli.main([argument.replace(FOLDER, str(folder)) for argument in mistake.arguments])
     except SystemExit as stopped:
         status = stopped.code
@@ -444,7 +544,7 @@ def _no_work() -> Iterator[None]:
         raise Began("work began")
 
     with ExitStack() as held:
-        for place in ("training.Trainer", "sweeps.run_task", "notebooks.execute"):
+        for place in ("training.fast_step", "benchmark.measure", "sweeps._run_all", "notebooks.execute"):
             held.enter_context(patch(f"ternary_lib.{place}", begin))
         yield
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ternary_lib.files import require_folder
 from ternary_lib.strict_yaml import ConfigError, nearest, one_line, parse_yaml, read_yaml
 from ternary_lib.terminal import Relay, shown_progress
 
@@ -59,7 +60,7 @@ def find_notebook(name: str, folder: Path = FOLDER) -> Path:
         return matches[0]
     if matches:
         raise ConfigError(f"notebook {name!r} is ambiguous: {', '.join(p.stem for p in matches)}")
-    raise ConfigError(f"notebook {name!r} does not exist{nearest(stem, [p.stem for p in known])}")
+    raise ConfigError(f"notebook {name[:80]!r} does not exist{nearest(stem, [p.stem for p in known])}")
 
 
 def _names_of(path: Path) -> set[str]:
@@ -271,6 +272,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--output {output}: expected a file name ending in .ipynb")
     if output.resolve() == source.resolve():
         raise ConfigError(f"--output {output}: would overwrite the source notebook")
+    require_folder(output.parent)
     try:
         execute(source, output, values, failed=output.with_name(f"{output.stem}-failed.ipynb"))
     except NotebookError as error:

@@ -13,14 +13,15 @@ NOT_MEASURED = "*No record of this in the checkout that the book was built from;
 
 
 def tables(folder: Path) -> dict[str, str]:
-    """``kills``, ``mistakes``, ``files``, ``packages``, ``tests`` and ``survivors`` as Markdown, from the records that a folder has."""
-    names = ("reliability", "mistakes", "fuzz", "dependencies", "noticed")
-    kills, mistakes, fuzz, packages, noticed = (_read(folder, name) for name in names)
+    """``kills``, ``mistakes``, ``files``, ``machines``, ``packages``, ``tests`` and ``survivors`` as Markdown, from a folder's records."""
+    names = ("reliability", "mistakes", "fuzz", "machines", "dependencies", "noticed")
+    kills, mistakes, fuzz, machines, packages, noticed = (_read(folder, name) for name in names)
     reached, mutants = noticed.get("coverage", {}), noticed.get("mutants", {})
     return {
         "kills": _kills(kills) if kills else NOT_MEASURED.format(command="`make reliability`"),
         "mistakes": _mistakes(mistakes) if mistakes else NOT_MEASURED.format(command="`make reliability`"),
         "files": _files(fuzz) if fuzz else NOT_MEASURED.format(command="`make reliability`"),
+        "machines": _machines(machines) if machines else NOT_MEASURED.format(command="`python -m benchmarks.machines`"),
         "packages": _packages(packages) if packages else NOT_MEASURED.format(command="`make reliability`"),
         "tests": _reached(reached) + _killed(mutants) if reached and mutants else NOT_MEASURED.format(command="`make coverage mutants`"),
         "survivors": _survivors(mutants["survivors"]) if mutants else NOT_MEASURED.format(command="`make mutants`"),
@@ -56,6 +57,18 @@ def _files(record: dict[str, Any]) -> str:
     total = ("**all**", *(sum(row[k] for row in rows) for k in range(1, 5)), f"{max(float(row[5]) for row in rows):.2f}", "")
     heading = ("kind of file", "inputs", "refused in one line", "read", "anything else", "slowest, s", "memory grown, MB")
     return _table(heading, [*rows, total]) + _made(record)
+
+
+def _machines(record: dict[str, Any]) -> str:
+    rows = []
+    for python, found in sorted(record["pythons"].items()):
+        job, tests = found["main_job"], found.get("tests", {})
+        worked = f"yes, in {job['seconds']:.0f} s" if job["status"] == 0 and job["left"] == ["run"] else "no"
+        same = "the same" if job.get("evaluates_to_the_same") else "others"
+        counts = [tests.get(kind, 0) if tests else "—" for kind in ("passed", "failed", "skipped")]
+        rows.append((python, job.get("versions", {}).get("torch", "—"), worked, same, *counts))
+    heading = ("Python", "PyTorch", "the wheel trains elsewhere", "`evaluate` gives", "tests passed", "failed", "skipped")
+    return _table(heading, rows) + _made(next(iter(record["pythons"].values()))) + "\n"
 
 
 def _packages(record: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ def test_a_mistake_gets_one_line_that_names_it(mistake, tmp_path):
     assert mistakes.fault(mistake, tmp_path) is None
 
 
-@pytest.mark.parametrize("kind", ["run record, gone on with", "run record, compared", "checkpoint"])
+@pytest.mark.parametrize("kind", ["run record, gone on with", "run record, compared", "checkpoint", "checkpoint, gone on with"])
 def test_files_of_a_run_that_were_changed_are_refused_by_name(from_run, kind):
     found = mistakes.measure(m for m in from_run if m.kind == kind)[kind]
     assert found["faults"] == []

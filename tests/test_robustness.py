@@ -1,5 +1,7 @@
 """The tables of the page on reliability: every figure from its record, and no table where there is none."""
 
+import re
+
 import pytest
 
 from ternary_lib import records, robustness
@@ -37,6 +39,18 @@ RECORDS = {
             "sweep": {"inputs": 100, "refused": 90, "read": 10, "other": 0, "faults": [], "slowest_s": 0.25, "grown_mb": 0},
         },
     },
+    "machines": {
+        "pythons": {
+            "3.13.0": {
+                **MADE,
+                "main_job": {
+                    "status": 0, "seconds": 21.4, "evaluates_to_the_same": True, "left": ["run"], "versions": {"torch": "2.13.0+cu130"}
+                },
+                "tests": {"status": 1, "passed": 3000, "failed": 1, "skipped": 6},
+            },
+            "3.12.1": {**MADE, "main_job": {"status": 1, "error": "no room"}},
+        },
+    },
     "dependencies": {
         "packages": [{"family": "permissive"}, {"family": "permissive"}, {"family": "weak copyleft"}, {"family": "mixed"}],
         "audit": {"asked": False, "why": "no answer"},
@@ -68,12 +82,14 @@ def test_records_become_the_tables_of_the_page(made):
     assert "| **all** | 2,000 | 1,890 | 108 | 2 | 0.50 |  |\n" in found["files"]
     assert "| permissive | 2 |\n" in found["packages"] and "| **all** | 4 |\n" in found["packages"]
     assert found["packages"].endswith("Known vulnerabilities: no answer.\n")
+    assert "| 3.12.1 | — | no | others | — | — | — |\n" in found["machines"]
+    assert "| 3.13.0 | 2.13.0+cu130 | yes, in 21 s | the same | 3,000 | 1 | 6 |\n" in found["machines"]
     assert "| lines | 2,000 | 1,990 | 99.5% |\n" in found["tests"] and "| `losses` | 20 | 19 | 95.0% |\n" in found["tests"]
     assert found["survivors"] == "- `losses.f`: `x = 1` became `x = 2`. x is not used.\n"
 
 
 def test_every_table_has_one_heading_and_as_many_cells_in_each_row(made):
-    for name in ("kills", "mistakes", "files", "packages", "tests"):
+    for name in ("kills", "mistakes", "files", "machines", "packages", "tests"):
         for block in robustness.tables(made)[name].split("\n\n"):
             rows = [line for line in block.splitlines() if line.startswith("|")]
             assert len({row.count("|") for row in rows}) <= 1, name
@@ -82,7 +98,7 @@ def test_every_table_has_one_heading_and_as_many_cells_in_each_row(made):
 
 def test_a_checkout_without_records_says_what_makes_them(tmp_path):
     found = robustness.tables(tmp_path)
-    assert all(text.startswith("*No record") and "`make " in text and text.count("\n") == 1 for text in found.values())
+    assert all(text.startswith("*No record") and re.search("`(make|python -m) ", text) and text.count("\n") == 1 for text in found.values())
 
 
 def test_an_audit_that_was_answered_gives_its_number(tmp_path):
