@@ -30,6 +30,7 @@ from ternary_lib import checkpoint, records
 from ternary_lib.config import PROJECT_ROOT
 from ternary_lib.progress import Progress
 
+KINDS = ("training", "sweep", "book", "pages")
 MISSES = 20  # attempts in a row that may end before their kill
 TIMES = ("seconds", "started", "library_commit", "finished")  # what may differ between two runs of the same work
 SMALL = {
@@ -408,18 +409,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=50, metavar="N", help="trials of each kind of work (default: 50)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record to write")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, metavar="WORK", help=f"add these to FILE: {', '.join(KINDS)}")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record to write, after each kind of work")
     given = parser.parse_args(arguments)
     if given.trials < 1 or not given.output.parent.is_dir() or given.output.is_dir():
         parser.error("expected --trials of at least 1 and an --output in a directory that exists")
-    found: dict[str, Any] = {"seed": given.seed, **records.provenance()}
+    kept = records.read_json(given.output) if given.output.is_file() else {}
+    found: dict[str, Any] = {"seed": given.seed, **records.provenance(), **{kind: kept[kind] for kind in KINDS if kind in kept}}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         root = copy_code(scratch / "code")
-        works = training(root), sweep(scratch, root), book(root), pages(root)
-        found |= {work.name: measure(work, given.trials, given.seed + k, scratch) for k, work in enumerate(works)}
-    records.write_json(given.output, found)
-    return int(any(found[work.name]["same"] < given.trials or found[work.name]["half_written"] for work in works))
+        for k, work in enumerate((training(root), sweep(scratch, root), book(root), pages(root))):
+            if work.name in given.only:
+                found[work.name] = records.provenance() | measure(work, given.trials, given.seed + k, scratch)
+                records.write_json(given.output, found)
+    return int(any(found[kind]["same"] < given.trials or found[kind]["half_written"] for kind in given.only))
 
 
 if __name__ == "__main__":

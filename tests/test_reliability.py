@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from benchmarks import reliability
+from ternary_lib import records
 
 SOUND = """
 import sys, time
@@ -183,3 +184,25 @@ def test_the_code_under_test_is_a_copy(tmp_path):
     code = "import sys, ternary_lib\nopen(sys.argv[1] + '/where', 'w').write(ternary_lib.__file__)"
     alone = reliability.leave_alone(work(code)._replace(root=root), tmp_path / "work", tmp_path)
     assert alone.outcome["where"].startswith(str(root)) and alone.moments == {("main", "still empty"): 1}
+
+
+def test_a_record_is_written_after_each_kind_and_keeps_what_it_has(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(reliability, "copy_code", lambda _: None)
+    for kind in reliability.KINDS:
+        monkeypatch.setattr(reliability, kind, lambda *_, kind=kind: work(SOUND)._replace(name=kind))
+
+    def measure(one, trials, seed, scratch):
+        made.append(one.name)
+        if one.name == "book":
+            raise KeyboardInterrupt
+        return {"trials": trials, "same": trials, "half_written": 0}
+
+    monkeypatch.setattr(reliability, "measure", measure)
+    output = tmp_path / "found.json"
+    with pytest.raises(KeyboardInterrupt):
+        reliability.main(["--trials", "3", "--output", str(output)])
+    assert reliability.main(["--trials", "4", "--only", "pages", "--output", str(output)]) == 0
+    assert made == ["training", "sweep", "book", "pages"]
+    found = records.read_json(output)
+    assert {kind: found[kind]["trials"] for kind in reliability.KINDS if kind in found} == {"training": 3, "sweep": 3, "pages": 4}
