@@ -55,10 +55,10 @@ mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by lin
 
 reliability: $(STAMP) ## kill training, sweep and book at random moments, make every mistake, damage every kind of file, list the dependencies (an hour)
 	@$(INSTALL) --quiet --editable '.[book,test,quality]'
-	@$(RUN) -m benchmarks.reliability --output results/reliability.json
-	@$(RUN) -m benchmarks.mistakes --output results/mistakes.json
-	@$(RUN) -m benchmarks.fuzz --output results/fuzz.json
-	@$(RUN) -m benchmarks.dependencies --output results/dependencies.json
+	@$(RUN) -m benchmarks.reliability
+	@$(RUN) -m benchmarks.mistakes
+	@$(RUN) -m benchmarks.fuzz
+	@$(RUN) -m benchmarks.dependencies
 
 check: $(STAMP) ## check every link, anchor and leftover of the built pages (SITE=book/_build/html)
 	@$(RUN) -m ternary_lib.links $(SITE)

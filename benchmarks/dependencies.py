@@ -1,6 +1,6 @@
 """What the project stands on: every locked package with its licence, and what is known against it, where pip-audit can ask.
 
-    python -m benchmarks.dependencies --output results/dependencies.json
+    python -m benchmarks.dependencies
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def audit(python: str = sys.executable) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Write the list; status 1 where something is known against a package."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dependencies", description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record to write")
+    default = records.results_dir() / "dependencies.json"
+    parser.add_argument("--output", type=Path, default=default, metavar="FILE", help="the JSON record to write")
     words = "an interpreter that has pip-audit (default: this one)"
     parser.add_argument("--audit-with", default=sys.executable, metavar="PYTHON", help=words)
     given = parser.parse_args(arguments)

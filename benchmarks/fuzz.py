@@ -5,7 +5,7 @@ repeated, hostile words put in), or its values are replaced and the file is writ
 do. It is given to what reads such files. That may return, or raise with one line for the user; of everything else the smallest input that
 hypothesis finds is kept.
 
-    python -m benchmarks.fuzz --inputs 2000 --output results/fuzz.json
+    python -m benchmarks.fuzz --inputs 2000
 """
 
 from __future__ import annotations
@@ -328,7 +328,8 @@ def _of_checkpoints(scratch: Path, run_dir: Path) -> dict[str, Kind]:
     def go_on(path: Path) -> None:
         with patch.dict(os.environ, {"TERNARY_STEP": "plain"}):  # compiling a step takes a minute
             saved = journal.open_run(config, path.parent, resume=True)
-            assert saved
+            if saved is None:
+                raise LookupError("the run was not found")
             trainer = training.Trainer([config], saved.step_path, [saved])
             journal.Journal(config, path.parent, trainer.path).restore(saved)
 
@@ -532,7 +533,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--inputs", type=int, default=2000, metavar="N", help="files given to each loader (default: 2000)")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="the kinds whose name has one of these words alone")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record to write")
+    default = records.results_dir() / "fuzz.json"
+    parser.add_argument("--output", type=Path, default=default, metavar="FILE", help="the JSON record to write")
     given = parser.parse_args(arguments)
     if given.inputs < 1 or not given.output.parent.is_dir() or given.output.is_dir():
         parser.error("expected --inputs of at least 1 and an --output in a directory that exists")

@@ -3,7 +3,7 @@
 For each interpreter a new environment is made, the locked packages and the wheel are installed into it, and ``ternary`` is called as a user
 would call it, in an empty folder. With ``--tests`` the whole suite then runs in a fresh clone.
 
-    python -m benchmarks.machines python3.12 python3.13 --tests --output results/machines.json
+    python -m benchmarks.machines python3.12 python3.13 --tests
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.machines", description=__doc__.splitlines()[0])
     parser.add_argument("interpreters", nargs="+", metavar="PYTHON", help="e.g. python3.12")
     parser.add_argument("--tests", action="store_true", help="run the whole suite, too (ten minutes each)")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record; interpreters that it has already stay")
+    default = records.results_dir() / "machines.json"
+    parser.add_argument("--output", type=Path, default=default, metavar="FILE", help="the record; interpreters that it has stay")
     given = parser.parse_args(arguments)
     if not given.output.parent.is_dir() or given.output.is_dir():
         parser.error("expected an --output in a directory that exists")

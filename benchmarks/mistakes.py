@@ -3,7 +3,7 @@
 Most are made from the schemas: every key of a configuration, of a sweep, of a notebook's parameters and of a run's record, misspelt and
 with every value that it cannot have, and several of them at once as hypothesis draws them. Those of checkpoints are what real files suffer.
 
-    python -m benchmarks.mistakes --output results/mistakes.json
+    python -m benchmarks.mistakes
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import math
 import os
 import pickle
+import re
 import sys
 import tempfile
 import types
@@ -46,6 +47,11 @@ SMALL = {
     "evaluation.budgets": [1000], "evaluation.final_draws": 1000, "evaluation.cell_draws": 8192, "evaluation.information_samples": 64,
     "training.checkpoint_every": 1,
 }  # fmt: skip
+# Words by which a line says what was expected, or what there is.
+SAYS_WHAT = re.compile(
+    r"should|expected|must|unknown|required|at (least|most)|did you mean|known: |no such|cannot be|not accepted|given (once|twice)"
+    r"|choose another|nothing (else )?to"
+)
 LONG = "x" * 300  # no file system takes such a name
 BOUNDED = {
     "data.train": 0, "model.latent_dim": 0, "model.decoder_b_blocks": -1, "schedules.total_epochs": 0, "schedules.rho.start": 1.01,
@@ -241,7 +247,8 @@ def _drawn(
                 found.append((data, tuple(dict.fromkeys(word for _, _, word in faults))))
 
     draw()
-    assert len(found) == number, "too many draws were no mistake"
+    if len(found) < number:
+        raise ValueError(f"only {len(found)} of {number} draws were a mistake")
     return found
 
 
@@ -297,7 +304,7 @@ def in_arguments() -> Iterator[Mistake]:
         ("a benchmark below a file", ("benchmark", "--config", smoke, "--output", f"{FOLDER}/file/b.json"), "expected a file in a folder"),
         ("a book in a file", ("book", "--size", "smoke", "--output", f"{FOLDER}/file"), "is no folder"),
         ("a book of a long name", ("book", "--size", "smoke", "--output", f"{FOLDER}/{LONG}"), "name too long"),
-        ("one seed to compare", ("compare", smoke, f"{FOLDER}/mine.yaml", *store, "--seeds", "0"), "two are the least"),
+        ("one seed to compare", ("compare", smoke, f"{FOLDER}/mine.yaml", *store, "--seeds", "0"), "at least two seeds"),
         ("a file with itself", ("compare", smoke, smoke, *store), "nothing else to compare"),
         ("a file alone", ("compare", smoke, *store), "nothing to be compared with"),
         ("an unknown reference", ("compare", smoke, f"{FOLDER}/mine.yaml", *store, "--reference", "smok"), "did you mean 'smoke'"),
@@ -499,6 +506,8 @@ def fault(mistake: Mistake, folder: Path) -> str | None:
         return f"exit status {status}: {line[:200]}"
     if out.getvalue() or not line.startswith("error: ") or line.count("\n") != 1 or len(line) > LONGEST + len(str(folder)):
         return f"not one short line: {(out.getvalue() + line)[:200]!r}"
+    if not SAYS_WHAT.search(line.partition(": ")[2].replace(str(folder), "")):
+        return f"nothing in the line says what was expected: {line[:200]}"
     if missing := [word for word in mistake.words if word not in line]:
         return f"{missing[0]!r} is not in the line: {line[:200]}"
     if not any(word in line for word in mistake.one_of):
@@ -528,7 +537,8 @@ def measure(mistakes: Iterable[Mistake]) -> dict[str, dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write the result; status 1 where a mistake got another answer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mistakes", description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON record to write")
+    default = records.results_dir() / "mistakes.json"
+    parser.add_argument("--output", type=Path, default=default, metavar="FILE", help="the JSON record to write")
     given = parser.parse_args(arguments)
     if not given.output.parent.is_dir() or given.output.is_dir():
         parser.error("expected an --output in a directory that exists")

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ternary_lib import settings
 from ternary_lib.links import check_site
 from ternary_lib.notebooks import NotebookError, list_notebooks
+from ternary_lib.strict_yaml import one_line
 
 if TYPE_CHECKING:  # loaded when a book is built, not for `ternary --help`
     from ternary_lib.chapters import Chapter, Layout
@@ -30,8 +33,10 @@ FOOTER = """\
 
 With numbers of your own: `ternary notebook {name} -p seed 7`LAUNCH
 :::"""
+ERROR = re.compile(r"\w*(Error|Exception)\b.*")  # the last line of a traceback
 PUBLIC = re.compile(r"https://[\w.-]+(/[\w.~-]+)+")  # no user, no password, no query
 BINDER = "https://mybinder.org/v2/git/{repository}/HEAD?urlpath=lab/tree/notebooks/{name}.ipynb"
+RENDERING = ".rendering"  # beside _build: pages that are not whole yet
 VENDORED_SETTINGS = ("mathjax_path", "nb_ipywidgets_js")  # of _config.yml; without them the network defaults hold
 
 
@@ -53,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from ternary_lib.chapters import Layout
 
     layout = Layout()
+    settings.check()
     try:
         print(build(layout, args.size, Path(args.output) if args.output else layout.root / "book", args.only, args.strict))
     except (NotebookError, BookError) as error:
@@ -178,21 +184,52 @@ def render(layout: Layout, output: Path, strict: bool) -> bool:
     if stamp.is_file() and stamp.read_text() == f"{key} {strict}" and (output / "_build" / "html" / "index.html").is_file():
         print("Pages: up to date", flush=True)
         return False
-    broken_off = not stamp.is_file()  # a render that did not end left pages that look new, since Sphinx notes what it read before it writes
     stamp.unlink(missing_ok=True)
     print("Pages: rendering …", flush=True)
+    # Beside the place, from nothing: Sphinx keeps of a render what another may not trust, a pickle, and pages that look new but were
+    # not written when it was killed. The old pages stay until the new ones are whole.
+    fresh = output / RENDERING
+    shutil.rmtree(fresh, ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(layout.root)]
-    command += ["--path-output", str(output), "--config", str(layout.generated / "_config.yml"), "-n", "--keep-going", "-q"]
+    command += ["--path-output", str(fresh), "--config", str(layout.generated / "_config.yml"), "-n", "--keep-going", "-q"]
     command += ["-W"] if strict else []
-    command += ["--all"] if broken_off else []
-    done = subprocess.run(command, cwd=layout.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-    if done.returncode:
-        print("\n".join(warnings) or done.stdout[-3000:], file=sys.stderr)
-        raise BookError(f"jupyter-book stopped: {len(warnings)} warnings" if warnings else "jupyter-book stopped, see above")
-    print("\n".join(warnings), end="\n" if warnings else "", flush=True)
+    try:
+        _run(command, layout)
+        _put_in_place(fresh / "_build" / "html", output / "_build" / "html")
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     stamp.write_text(f"{key} {strict}")
     return True
+
+
+def _put_in_place(fresh: Path, site: Path) -> None:
+    site.parent.mkdir(parents=True, exist_ok=True)
+    if site.exists():
+        site.rename(fresh.parent / "old")  # removed with the rest of the folder
+    fresh.rename(site)
+
+
+def _run(command: Sequence[str], layout: Layout) -> None:
+    done = subprocess.run(command, cwd=layout.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    lines = done.stdout.splitlines()
+    warnings = [line for line in lines if "WARNING" in line or "ERROR" in line]
+    if done.returncode and warnings:
+        print("\n".join(warnings), file=sys.stderr)
+        raise BookError(f"jupyter-book stopped: {len(warnings)} warnings")
+    if done.returncode:
+        reason = next((line for line in reversed(lines) if ERROR.match(line)), lines[-1] if lines else "it said nothing")
+        log = _keep_log(layout.root / "runs" / "jupyter-book.log", done.stdout)
+        raise BookError(f"jupyter-book stopped: {one_line(reason)}{log}")
+    print("\n".join(warnings), end="\n" if warnings else "", flush=True)
+
+
+def _keep_log(path: Path, text: str) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError:  # a full disk is the likeliest reason to be here
+        return ""
+    return f" (all that it said is in {_shown(path)})"
 
 
 def site_key(layout: Layout) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ternary_lib import notebooks
 from ternary_lib.config import PROJECT_ROOT, ConfigError
+from ternary_lib.files import remove_half_written, write_atomically
 from ternary_lib.records import read_json, write_json
 from ternary_lib.terminal import Relay
 
@@ -139,8 +140,8 @@ def _chapter(layout: Layout, size: str, source: Path, label: str) -> Chapter:
         print(f"{label}: up to date ({known.seconds:.1f} s when executed, {known.finished})", flush=True)
         return known
     print(f"{label}: executing at {size} size …", flush=True)
-    stamp.unlink(missing_ok=True)
-    (layout.pages / source.name).unlink(missing_ok=True)
+    for old in (stamp, executed, layout.pages / source.name):
+        old.unlink(missing_ok=True)
     started = time.monotonic()
     relay = Relay(sys.stdout, text=False)  # what cells print is for the page
     notebooks.execute(source, executed, parameters, failed=layout.failed / source.name, cwd=layout.root, stream=relay)
@@ -168,8 +169,8 @@ def _remove_strangers(layout: Layout, names: set[str]) -> None:
             path.unlink()
     for folder in layout.pages.glob(".*/.running-*"):
         shutil.rmtree(folder, ignore_errors=True)
-    for half in layout.pages.glob(".*/.*.tmp"):
-        half.unlink(missing_ok=True)
+    for folder in (*layout.pages.glob(".*/"), layout.generated):
+        remove_half_written(folder)
 
 
 def publish_chapters(layout: Layout, size: str, footer: str = "") -> None:
@@ -196,4 +197,4 @@ def write_if_changed(path: Path, text: str) -> None:
     """Write text unless the file already holds exactly that."""
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text.encode())

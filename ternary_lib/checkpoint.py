@@ -101,7 +101,9 @@ def read_header(path: str | Path) -> Header:
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    return error if isinstance(error, CheckpointError) else CheckpointError(f"{path}: not a readable checkpoint: {one_line(error)[:200]}")
+    if isinstance(error, CheckpointError):
+        return error
+    return CheckpointError(f"{path}: not a readable checkpoint: expected a whole safetensors file ({one_line(error)[:200]})")
 
 
 def load(path: str | Path, complete: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -121,7 +123,7 @@ def load(path: str | Path, complete: bool = True) -> tuple[dict[str, Tensor], di
         _require_complete(path, header)
     tensors = read_tensors(path, header)
     if complete and tensors["history/epoch"][-1] != header.meta["epoch"] - 1:
-        raise CheckpointError(f"{path}: its history does not end at epoch {header.meta['epoch'] - 1}")
+        raise CheckpointError(f"{path}: expected a history that ends at epoch {header.meta['epoch'] - 1}")
     return tensors, header.meta
 
 
@@ -158,7 +160,7 @@ def _require_complete(path: Path, header: Header) -> None:
     except ValidationError as error:
         raise CheckpointError(f"{path}: not a run's checkpoint: {describe_fault(error, RunMeta)}") from None
     if header.layout.get("history/epoch", ("", ()))[0] != "I64":
-        raise CheckpointError(f"{path}: its history is incomplete (history/epoch is missing, or no whole numbers)")
+        raise CheckpointError(f"{path}: its history is incomplete: expected a column history/epoch of whole numbers")
     shapes = {shape for name, (_, shape) in header.layout.items() if name.startswith("history/")}
     if len(shapes) > 1 or [len(shape) for shape in shapes] != [1] or shapes == {(0,)}:
-        raise CheckpointError(f"{path}: its history is incomplete")
+        raise CheckpointError(f"{path}: its history is incomplete: expected columns of one length, at least one entry each")

@@ -6,6 +6,9 @@ import argparse
 import errno
 import io
 import json
+import math
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -25,18 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no ρ shows a question mark
-    args = build_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        args = build_parser().parse_args(given)
         return args.run(args)
     except InputError as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
-        return _fail(f"interrupted{_resume_hint(args)}", 130)
+        return _fail(f"interrupted{_resume_hint(given)}", 130)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search(r"allocate memory|out of memory", str(error)):
+            raise
+        return _fail(f"out of memory ({' '.join(str(error).split())[:120]})", 1)
     except BrokenPipeError:
         return 1
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            return _fail(f"{str(error.filename)[:80]}…: {error.strerror}", 2)
+            return _fail(f"{str(error.filename)[:80]}…: expected a shorter name ({error.strerror})", 2)
         return _fail(error, 1)
 
 
@@ -48,7 +56,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """The fault and where help is; exit status 2."""
-        self.exit(2, f"error: {message}; see: {self.prog} --help\n")
+        from ternary_lib.strict_yaml import InputError, one_line
+
+        self.exit(2, f"error: {InputError(one_line(message))}; see: {self.prog} --help\n")  # it quotes what was given
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -150,6 +160,7 @@ def _measure(source: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ternary_lib import weights
+    from ternary_lib.checkpoint import CheckpointError
     from ternary_lib.data import split_indices
     from ternary_lib.evaluation import evaluate_epoch
     from ternary_lib.machine import evaluation_threads, training_device, training_settings
@@ -160,7 +171,10 @@ def _measure(source: str) -> dict[str, Any]:
     draws = config.evaluation.final_draws if last else None
     with training_settings(config):  # the threads of training: other numbers of them round differently
         row = evaluate_epoch(model, config, controls, split_indices(config.data), draws, evaluation_threads())
-    return asdict(controls) | row
+    row = asdict(controls) | row
+    if broken := [name for name, value in row.items() if not math.isfinite(value)]:
+        raise CheckpointError(f"{source}: gives no finite numbers: {broken[0]} is {row[broken[0]]}")
+    return row
 
 
 def _report(row: dict[str, Any]) -> str:
@@ -191,15 +205,14 @@ def _configure_benchmark(parser: argparse.ArgumentParser) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> int:
-    import re
-
     from ternary_lib.config import WORK_ROOT, ConfigError, load_config
 
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
     config = load_config(args.config, seed=args.seed)
-    output = Path(args.output or WORK_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json")
-    if args.output and (not output.parent.is_dir() or output.is_dir()):
+    default = WORK_ROOT / "runs" / f"benchmark-{config.name}-seed{config.seed}.json"
+    output = default if args.output is None else Path(args.output)
+    if args.output is not None and (not output.parent.is_dir() or output.is_dir()):
         raise ConfigError(f"--output {output}: expected a file in a folder that exists")
     settings.check()
     output.parent.mkdir(exist_ok=True)
@@ -216,10 +229,10 @@ def _benchmark(args: argparse.Namespace) -> int:
     return 0
 
 
-def _resume_hint(args: argparse.Namespace) -> str:
-    if args.command == "train" and args.run_dir:
-        return f"; go on with: ternary train --config {args.config} --run-dir {args.run_dir} --resume"
-    return ""
+def _resume_hint(given: Sequence[str]) -> str:
+    if given[:1] != ["train"]:
+        return ""
+    return f"; go on with: ternary {shlex.join([*given, *([] if '--resume' in given else ['--resume'])])}"
 
 
 def _fail(error: object, status: int) -> int:

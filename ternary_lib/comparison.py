@@ -35,7 +35,8 @@ class Metric(NamedTuple):
             return self.read(record, pathway)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             of = f"{record.get('variant', record.get('name'))} seed {record.get('seed')}"
-            raise ConfigError(f"record of {of}: no {self.label} of pathway {pathway.upper()} in it ({one_line(error)})") from None
+            what = f"{self.label} of pathway {pathway.upper()}"
+            raise ConfigError(f"record of {of}: expected to find in it {what} ({one_line(error)})") from None
 
 
 class Summary(NamedTuple):

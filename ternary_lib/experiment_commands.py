@@ -108,7 +108,8 @@ def _reference(named: str | None, tasks: list[Task]) -> str:
         raise _refuse(f"{reference}: there is nothing else to compare it with; give two configurations that differ")
     for variant, own in seeds.items():
         if len(own & seeds[reference]) < 2:
-            raise _refuse(f"{variant}: shares {len(own & seeds[reference])} seeds with {reference}; two are the least an interval takes")
+            shared = len(own & seeds[reference])
+            raise _refuse(f"{variant}: an interval takes at least two seeds in common with {reference}, got {shared}")
     return reference
 
 

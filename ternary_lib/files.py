@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ternary_lib.strict_yaml import ConfigError
+
+HALF = re.compile(r"\..+\.[0-9]+\.tmp")  # what `write_atomically` calls a file that it is writing
 
 
 @contextmanager
@@ -28,12 +31,27 @@ def claimed(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
-        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+        remove_half_written(folder)
         yield
     finally:
-        (folder / ".lock").unlink(missing_ok=True)  # while it is held: who locks a file that is gone sees it, and tries again
-        lock.release()
+        try:
+            (folder / ".lock").unlink(missing_ok=True)  # while it is held: who locks a file that is gone sees it, and tries again
+        finally:
+            lock.release()
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove the files that a process was writing when it was killed."""
+    for leftover in folder.glob(".*.tmp"):
+        if HALF.fullmatch(leftover.name) and leftover.is_file():
+            leftover.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left in a folder that is done with: its lock, and files half-written."""
+    if (folder / ".lock").exists():
+        with suppress(ConfigError), claimed(folder):  # else somebody is at work there, or it is not ours to change
+            pass
 
 
 def require_folder(folder: Path) -> None:

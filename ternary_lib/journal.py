@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ternary_lib import checkpoint, evaluation, health, records
-from ternary_lib.config import Config, ConfigError, config_from_mapping, config_hash, dump_config
+from ternary_lib.config import Config, ConfigError, InputError, config_from_mapping, config_hash, dump_config
 from ternary_lib.control import Controls
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import PATHWAYS, evaluate_epoch, evaluate_final
@@ -96,11 +96,13 @@ def open_run(config: Config, run_dir: Path, resume: bool) -> Saved | None:
         CheckpointError: the checkpoint is damaged, or its history is not one of this configuration.
     """
     last = run_dir / "last.safetensors"
+    _require_size(config)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not last.is_file():
             if (run_dir / "record.json").exists():  # a record without its weights: not ours to write over
                 raise ConfigError(f"{run_dir}: holds record.json but no last.safetensors; remove it or choose another directory")
+            _require_own(run_dir, config)
             _write_config(run_dir / "config.yaml", dump_config(config).encode())
             return None
     except OSError as error:
@@ -115,6 +117,17 @@ def open_run(config: Config, run_dir: Path, resume: bool) -> Saved | None:
         raise ConfigError(f"{run_dir}: holds a run made by other code; choose another directory")
     _require_history(last, tensors, meta["epoch"], config)
     return Saved(last, tensors, meta)
+
+
+def _require_own(run_dir: Path, config: Config) -> None:
+    # A run that was killed in its first epoch may have left its best weights; whatever else has such a name is somebody's.
+    for path in sorted(run_dir.glob("*.safetensors")):
+        try:
+            own = config_hash(config_from_mapping(checkpoint.read_header(path).meta["config"])) == config_hash(config)
+        except (InputError, KeyError, TypeError):
+            own = False
+        if not own:
+            raise ConfigError(f"{path}: is there already and of another run; remove it or choose another directory")
 
 
 def _write_config(path: Path, content: bytes) -> None:
@@ -133,10 +146,21 @@ def _require_history(path: Path, tensors: dict[str, Tensor], done: int, config: 
     total, every = config.schedules.total_epochs, config.evaluation.every
     epochs = [epoch for epoch in range(done) if (epoch + 1) % every == 0 or epoch + 1 == total]
     if tensors["history/epoch"].tolist() != epochs or done > total:
-        raise checkpoint.CheckpointError(f"{path}: its history is not that of {done} of {total} epochs, every {every} evaluated")
+        raise checkpoint.CheckpointError(f"{path}: expected the history of {done} of {total} epochs, every {every} evaluated")
     wanted = {f"history/{name}": ({int: "I64", float: "F64"}[kind], (len(epochs),)) for name, kind in columns(config).items()}
     found = checkpoint.layout_of({name: value for name, value in tensors.items() if name.startswith("history/")})
     checkpoint.require_layout(path, found, wanted)
+
+
+def _require_size(config: Config) -> None:
+    # The bound is of what is read; what is written has to keep it, and that is known before hours are spent.
+    with torch.device("meta"):  # shapes without memory
+        weights = sum(p.numel() for p in TernaryVAE(config.model).parameters())
+    history = 8 * len(columns(config)) * math.ceil(config.schedules.total_epochs / config.evaluation.every)
+    size = 3 * 4 * weights + history + 2**20  # the optimiser keeps two numbers a weight
+    if size > checkpoint.MAX_BYTES:
+        limit = f"at most {checkpoint.MAX_BYTES >> 20} are read; a smaller model, fewer epochs or a larger evaluation.every make less"
+        raise ConfigError(f"model: {weights:,} weights make checkpoints of {size >> 20:,} MiB; {limit}")
 
 
 def _first_difference(theirs: Config, ours: Config) -> str:
@@ -298,7 +322,7 @@ def load_run(run_dir: str | Path) -> Run:
     model = TernaryVAE(config.model)
     load_weights(model, tensors)
     if weights_hash(model) != record["weights_sha256"]:
-        reason = "weights_sha256 is not that of last.safetensors; remove it, and --resume makes it anew"
+        reason = "expected weights_sha256 to be that of last.safetensors; remove the record, and --resume makes it anew"
         raise ConfigError(f"{run_dir / 'record.json'}: {reason}")
     return Run(config, run_dir, model, read_history(tensors), record, 0)
 

@@ -22,7 +22,7 @@ def training_device() -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise ConfigError(f"TERNARY_DEVICE={name}: not a device of this machine ({reason})") from None
+        raise ConfigError(f"TERNARY_DEVICE={name}: expected a device of this machine ({reason})") from None
     return device
 
 

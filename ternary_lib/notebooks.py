@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import itertools
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ternary_lib import settings
 from ternary_lib.files import require_folder
 from ternary_lib.strict_yaml import ConfigError, nearest, one_line, parse_yaml, read_yaml
 from ternary_lib.terminal import Relay, shown_progress
@@ -190,7 +192,6 @@ def execute(
             with shown_progress(relay):
                 _papermill(source, part, parameters, cwd, relay)
         except Exception as error:  # papermill, nbclient, jupyter_client and zmq each raise their own
-            output.unlink(missing_ok=True)
             kept = "" if _refused(error) else _keep_failed(part, failed)
             raise NotebookError(f"{source.stem}: {_describe_failure(error)}{kept}") from error
         os.replace(part, output)
@@ -273,8 +274,11 @@ def run(args: argparse.Namespace) -> int:
     if output.resolve() == source.resolve():
         raise ConfigError(f"--output {output}: would overwrite the source notebook")
     require_folder(output.parent)
+    settings.check()
+    numbers = itertools.chain([""], map("-{}".format, itertools.count(2)))  # an earlier copy may be wanted yet
+    failed = next(path for n in numbers if not (path := output.with_name(f"{output.stem}-failed{n}.ipynb")).exists())
     try:
-        execute(source, output, values, failed=output.with_name(f"{output.stem}-failed.ipynb"))
+        execute(source, output, values, failed=failed)
     except NotebookError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if _refused(error.__cause__) else 1

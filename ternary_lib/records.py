@@ -203,7 +203,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such record") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not readable as JSON: {' '.join(str(error).split())[:200]}") from None
+        raise ConfigError(f"{path}: not readable as JSON: expected an object ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: expected a JSON object")
     return value

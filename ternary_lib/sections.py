@@ -13,6 +13,8 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10**10)]  # bounds far above any use: a slip of the keyboard is not worth an allocation
+Listed = Annotated[int, Field(ge=1, le=10**8)]  # eight bytes each, at once
+Held = Annotated[int, Field(ge=1, le=10**5)]  # codes and what is computed of them, at once
 Width = Annotated[int, Field(ge=1, le=2**14)]
 EpochIndex = Annotated[int, Field(ge=0, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -107,7 +109,7 @@ class LearningRateConfig(Section):
     @model_validator(mode="after")
     def _matched(self) -> LearningRateConfig:
         if len(self.values) != len(self.milestones) + 1:
-            raise ValueError(f"needs one value more than milestones, got {len(self.values)} and {len(self.milestones)}")
+            raise ValueError(f"must have one value more than milestones, got {len(self.values)} and {len(self.milestones)}")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
         return self
@@ -157,7 +159,7 @@ class LossConfig(Section):
 class PriorMatchingConfig(Section):
     """A term of each pathway's loss that makes decoded prior draws uniform over the operations."""
 
-    draws: Count = 1_024  # z ~ N(0, I) decoded a step, the same ones by both pathways
+    draws: Held = 1_024  # z ~ N(0, I) decoded a step, the same ones by both pathways
     from_phase: Annotated[int, Field(ge=1, le=4)] = 2  # before, a pathway learns to reconstruct
     cells: NonNegative = 10.0  # weight of the χ² of the operations' masses: every operation equally frequent
     memory: Annotated[float, Field(ge=0, lt=1)] = 0.998  # of the moving average of what was decoded: 1,024 draws say little of 19,683 cells
@@ -180,7 +182,7 @@ class BalanceConfig(Section):
     def _inside(self) -> BalanceConfig:
         for value, (low, high) in zip(self.lambdas, self.lambda_bounds, strict=True):
             if not low <= value <= high:
-                raise ValueError(f"a weight of {value} is outside its bounds [{low}, {high}]")
+                raise ValueError(f"a weight must lie within its bounds [{low}, {high}], got {value}")
         if self.scale_bounds[0] > self.scale_bounds[1]:
             raise ValueError("scale_bounds must rise")
         return self
@@ -207,7 +209,7 @@ class StateNetConfig(Section):
 class TrainingConfig(Section):
     """The optimisation loop."""
 
-    batch_size: Count = 64
+    batch_size: Held = 64
     weight_decay: NonNegative = 1e-4
     grad_clip: Positive = 1.0
     deterministic: bool = False  # refuse every algorithm without a deterministic form, CUDA's included
@@ -218,10 +220,10 @@ class EvaluationConfig(Section):
     """How often the network is measured, and how many prior draws are decoded."""
 
     every: Count = 1  # epochs between two measurements, the last epoch always among them; a checkpoint goes with each
-    budgets: tuple[Count, ...] = (10_000, 50_000, 195_000)  # every epoch; smaller ones are prefixes of the largest
-    final_draws: Count = 511_758  # 26 a cell, at the last epoch only
+    budgets: tuple[Listed, ...] = (10_000, 50_000, 195_000)  # every epoch; smaller ones are prefixes of the largest
+    final_draws: Listed = 511_758  # 26 a cell, at the last epoch only
     cell_draws: Count = 19_683_000  # 1,000 a cell: cell masses, after the last epoch
-    information_samples: Count = 4_096  # posterior draws for I(x; z)
+    information_samples: Held = 4_096  # posterior draws for I(x; z)
 
     @model_validator(mode="after")
     def _rising(self) -> EvaluationConfig:

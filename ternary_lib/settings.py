@@ -21,7 +21,7 @@ def device() -> str:
 
 def threads() -> int:
     """$TERNARY_THREADS, or every core."""
-    text = os.environ.get("TERNARY_THREADS") or str(os.cpu_count() or 1)
+    text = os.environ.get("TERNARY_THREADS") or str(min(os.cpu_count() or 1, 999))
     if not re.fullmatch(r"[1-9][0-9]{0,2}", text):
         raise ConfigError(f"TERNARY_THREADS={text}: expected a whole number from 1 to 999")
     return int(text)
@@ -53,7 +53,9 @@ def check() -> None:
     Raises:
         ConfigError: one line naming the variable and what was expected.
     """
-    threads(), step(), progress_file()
+    threads(), progress_file()
+    if step() == "graph" and device() == "cpu":
+        raise ConfigError("TERNARY_STEP=graph: needs TERNARY_DEVICE=cuda")
     if device() != "cpu":
         from ternary_lib.machine import training_device
 

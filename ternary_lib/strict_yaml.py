@@ -38,7 +38,9 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:  # PyYAML's own, of a scalar it cannot read
+    except RecursionError:
+        raise yaml.YAMLError("expected fewer brackets within each other") from None
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # PyYAML's own, of a scalar it cannot read
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from None
 
 
@@ -50,7 +52,7 @@ class _StrictLoader(yaml.SafeLoader):
         if getattr(event, "tag", None) not in (None, "!"):
             raise yaml.YAMLError(f"tags ({event.tag[:40]}) are not accepted")
         if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and len(event.value) > MAX_PLAIN and LIKE_A_NUMBER.match(event.value):
-            raise yaml.YAMLError(f"{event.value[:20]}…: no number has {len(event.value)} characters")
+            raise yaml.YAMLError(f"{event.value[:20]}…: expected a number of at most {MAX_PLAIN} characters, got {len(event.value)}")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
@@ -234,11 +235,19 @@ def _store(task: Task, record: dict[str, Any], root: str | Path | None) -> None:
         if "error" in record:
             records.write_json(failure, {"variant": task.variant, "seed": task.config.seed, **record})
         else:
+            _keep_other(folder / f"{task.run}.json", task)
             records.write_json(folder / f"{task.run}.json", record)
             failure.unlink(missing_ok=True)
             shutil.rmtree(_checkpoints(folder, task), ignore_errors=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def _keep_other(path: Path, task: Task) -> None:
+    # A record of another experiment, or of another torch, took hours, too: it is put aside, and no sweep reads it.
+    if path.is_file() and stored(task, path.parent.parent) is None:
+        numbers = itertools.count(1)
+        os.replace(path, next(aside for n in numbers if not (aside := path.with_name(f"{task.run}.earlier-{n}.json")).exists()))
 
 
 def _clear(tasks: Sequence[Task], root: str | Path | None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,13 @@ class TensorBoardLog:
 
     def __call__(self, history: History) -> None:
         """Write the epochs that were added since the last call."""
+        with self._writing():
+            self._write(history)
+
+    def _write(self, history: History) -> None:
         if self.writer is None:
-            self.writer = self._open()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.writer = self.open(str(self.folder), purge_step=0)
         for i in range(self.written, len(history["epoch"])):
             for name, values in history.items():
                 self.writer.add_scalar(tag(name), values[i], history["epoch"][i])
@@ -41,14 +49,16 @@ class TensorBoardLog:
     def close(self) -> None:
         """Close the file."""
         if self.writer is not None:
-            self.writer.close()
+            with self._writing():
+                self.writer.close()
 
-    def _open(self) -> Any:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return self.open(str(self.folder), purge_step=0)
+            yield
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from None
+            reason = f"{self.folder}: cannot be written ({error.strerror})"
+            raise InputError(f"{reason}; the run itself is saved, and goes on with --resume") from None
 
 
 def tag(column: str) -> str:
@@ -66,4 +76,10 @@ def _writer_class() -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("TensorBoard's event files need the package tensorboard: pip install -e '.[tensorboard]'") from None
+    threading.excepthook = _leave_out_tensorboard(threading.excepthook)
     return SummaryWriter
+
+
+def _leave_out_tensorboard(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    # What breaks in its thread is raised again where the thread is waited for; there it gets one line.
+    return lambda broken: None if type(broken.thread).__name__ == "_AsyncWriterThread" else hook(broken)

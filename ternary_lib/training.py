@@ -19,7 +19,7 @@ from ternary_lib.control import Controller, Controls
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import PATHWAYS, evaluate_epoch
 from ternary_lib.fast_path import fast_step
-from ternary_lib.files import claimed
+from ternary_lib.files import claimed, remove_leftovers
 from ternary_lib.hypergradient import LookAhead
 from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, describe_break, is_finished, load_run, load_weights, open_run
 from ternary_lib.machine import threads, training_device, training_settings
@@ -73,7 +73,9 @@ def train_together(
     paths = [Path(run_dir) for run_dir in run_dirs]
     with ExitStack() as held:
         for path in paths:
-            if not is_finished(configs[0], path):
+            if is_finished(configs[0], path):
+                remove_leftovers(path)
+            else:
                 held.enter_context(claimed(path))
         return _train_all(configs, paths, resume, progress, observers or [None] * len(configs))
 
@@ -255,7 +257,8 @@ class Trainer:
         try:
             self.generators[member].set_state(tensors["generator/training"])
         except RuntimeError as error:
-            raise CheckpointError(f"{saved.file}: generator/training: {one_line(error)}") from None
+            reason = f"expected the state of a random number generator ({one_line(error)})"
+            raise CheckpointError(f"{saved.file}: generator/training: {reason}") from None
         self.epoch = saved.epoch
         self.means = self.means or [{} for _ in self.configs]
         self.means[member] = {name: float(tensors[f"history/train.{name}"][-1]) for name in STEP_COLUMNS}

@@ -77,7 +77,7 @@ def load(source: str | Path) -> Loaded:
     header = checkpoint.read_header(path)
     released = header.format == WEIGHTS_FORMAT
     if not isinstance(header.meta, dict) or not isinstance(header.meta.get("config"), dict):
-        raise CheckpointError(f"{path}: holds no configuration")
+        raise CheckpointError(f"{path}: holds no configuration: expected one in its description")
     config = config_from_mapping(header.meta["config"], origin=str(path))
     _require_fit(path, header, config, "" if released else "model/")
     if released:
@@ -163,4 +163,4 @@ def _last_controls(path: Path, tensors: dict[str, torch.Tensor]) -> Controls:
     try:
         return last_controls(read_history(tensors))
     except (KeyError, IndexError, TypeError) as error:
-        raise CheckpointError(f"{path}: holds no complete history ({error})") from None
+        raise CheckpointError(f"{path}: expected a complete history ({error})") from None

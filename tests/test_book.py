@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import pickle
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -124,17 +127,66 @@ def test_a_place_that_no_pages_can_go_to_is_refused_before_a_chapter_is_executed
     assert not layout.pages.exists()
 
 
-def test_a_render_that_did_not_end_is_begun_anew(layout, monkeypatch):
-    given = []
-    monkeypatch.setattr(book.subprocess, "run", lambda command, **_: given.append(command) or subprocess.CompletedProcess(command, 0, ""))
-    monkeypatch.setattr(book, "site_key", lambda _: f"key {len(given)}")  # something changed each time
-    output = layout.root / "book"
-    (output / "_build").mkdir(parents=True)
-    for _ in range(2):
-        assert book.render(layout, output, strict=True)
-    (output / "_build" / ".key").unlink()  # as a kill in the middle leaves it
-    book.render(layout, output, strict=True)
-    assert ["--all" in command for command in given] == [True, False, True]
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("Traceback (most recent call last):\n  File\nOSError: [Errno 28] No space left", "OSError: [Errno 28] No space left"),
+        ("it would not\n", "it would not"),
+        ("", "it said nothing"),
+    ],
+)
+def test_a_render_that_stops_says_why_in_one_line(layout, monkeypatch, output, said):
+    monkeypatch.setattr(book.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, output))
+    monkeypatch.setattr(book, "site_key", lambda _: "key")
+    with pytest.raises(book.BookError, match=re.escape(f"jupyter-book stopped: {said} (all that it said is in ")) as stopped:
+        book.render(layout, layout.root / "book", strict=True)
+    assert str(stopped.value).count("\n") == 0
+    assert (layout.root / "runs" / "jupyter-book.log").read_text() == output
+
+
+def test_what_sphinx_kept_of_the_last_render_is_not_read(layout, tmp_path):
+    """It is a pickle, and may be a stranger's."""
+    (layout.root / "book").mkdir()
+    (layout.root / "book" / "intro.md").write_text("# Intro\n")
+    (layout.root / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
+    layout.generated.mkdir(parents=True, exist_ok=True)
+    (layout.generated / "_config.yml").write_text("title: Small\nonly_build_toc_files: true\n")
+
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "opened"),)
+
+    for kept in (layout.root / "out" / "_build" / ".doctrees", layout.root / "out" / book.RENDERING / "_build" / ".doctrees"):
+        (kept / "book").mkdir(parents=True)
+        for path in (kept / "environment.pickle", kept / "book" / "intro.doctree"):
+            path.write_bytes(pickle.dumps(Bomb()))
+    assert book.render(layout, layout.root / "out", strict=True)
+    assert (layout.root / "out" / "_build" / "html" / "book" / "intro.html").is_file()
+    assert not (tmp_path / "opened").exists() and not (layout.root / "out" / book.RENDERING).exists()
+
+
+def test_the_old_pages_stay_until_the_new_ones_are_whole(layout, monkeypatch):
+    site = layout.root / "out" / "_build" / "html"
+    site.mkdir(parents=True)
+    (site / "index.html").write_text("old")
+    monkeypatch.setattr(book, "site_key", lambda _: "key")
+
+    def run(command, **_):
+        fresh = Path(command[command.index("--path-output") + 1]) / "_build" / "html"
+        fresh.mkdir(parents=True)
+        (fresh / "index.html").write_text("new")
+        assert (site / "index.html").read_text() == "old"
+        return subprocess.CompletedProcess(command, status, "it stopped")
+
+    monkeypatch.setattr(book.subprocess, "run", run)
+    status = 1
+    with pytest.raises(book.BookError, match="it stopped"):
+        book.render(layout, layout.root / "out", strict=True)
+    assert (site / "index.html").read_text() == "old"
+    status = 0
+    assert book.render(layout, layout.root / "out", strict=True)
+    assert (site / "index.html").read_text() == "new"
+    assert sorted(path.name for path in (layout.root / "out").rglob("*")) == [".key", "_build", "html", "index.html"]
 
 
 def test_only_executes_the_named_chapters_and_then_waits_for_the_others(layout):

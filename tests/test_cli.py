@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, bad input, clean output."""
 
 import json
+import shlex
 import time
 
 import pytest
@@ -82,6 +83,8 @@ def test_hostile_checkpoints(tmp_path):
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "required: --config; see: ternary train --help"),
         (["train", "--config", "configs/smoke.yaml", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
+        (["train", "--config", "configs/smoke.yaml", "a\nb\x1b[31mred"], "unrecognized arguments: a b\\x1b[31mred"),
+        (["train", "--config", "configs/smoke.yaml", "--seed", "9" * 5000 + "x"], "invalid int value: '999"),
         (["benchmark", "--config", "configs/smoke.yaml", "--seed", "[1"], "argument --seed: invalid int value: '[1'"),
         (["sweep", "--jobs"], "argument --jobs: expected one argument; see: ternary sweep --help"),
     ],
@@ -130,3 +133,29 @@ def test_output_of_training_is_one_clean_line_and_one_for_each_collapsed_pathway
     assert warnings == [f"warning: {line}" for line in record["warnings"]]
     assert [line[9:18] for line in warnings] == ["pathway A", "pathway B"]  # four epochs are too few for codes to form
     assert done.stdout.startswith("Record: ")
+
+
+def test_an_interrupted_training_says_how_it_goes_on(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ternary_lib.training.train", interrupt)
+    given = ["train", "--config", "configs/smoke.yaml", "--seed", "7", "--set", "schedules.rho={start: 0.2}", "--run-dir", "/tmp/a b"]
+    assert main(given) == 130
+    hint = capsys.readouterr().err.strip().partition("go on with: ")[2]
+    assert shlex.split(hint) == ["ternary", *given, "--resume"]
+    assert main([*given, "--resume"]) == 130 and capsys.readouterr().err.count("--resume") == 1
+
+
+@pytest.mark.parametrize(("error", "status"), [(MemoryError(), 1), (RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore"), 1)])
+def test_too_little_memory_is_one_line(monkeypatch, capsys, error, status):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("ternary_lib.training.train", fail)
+    assert main(["train", "--config", "configs/smoke.yaml", "--run-dir", "/tmp/none"]) == status
+    err = capsys.readouterr().err
+    assert err.startswith("error: out of memory") and err.count("\n") == 1
+    monkeypatch.setattr("ternary_lib.training.train", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault of the program")))
+    with pytest.raises(RuntimeError, match="a fault of the program"):  # is no bad input
+        main(["train", "--config", "configs/smoke.yaml", "--run-dir", "/tmp/none"])

@@ -27,6 +27,13 @@ def test_a_folder_is_held_against_another_process_until_that_one_is_killed(tmp_p
     assert os.listdir(tmp_path / "run") == []
 
 
+def test_what_only_looks_like_it_stays(tmp_path):
+    (tmp_path / ".notes.tmp").write_bytes(b"mine")
+    (tmp_path / ".cache.1.tmp").mkdir()
+    with claimed(tmp_path):
+        assert sorted(os.listdir(tmp_path)) == [".cache.1.tmp", ".lock", ".notes.tmp"]
+
+
 def test_what_a_killed_process_left_half_written_is_removed_by_the_next(tmp_path):
     (tmp_path / ".last.safetensors.123.tmp").write_bytes(b"half")
     (tmp_path / "last.safetensors").write_bytes(b"whole")

@@ -283,6 +283,16 @@ def test_a_failing_cell_leaves_no_output_and_is_named(tmp_path, monkeypatch, cap
     assert (tmp_path / "out-failed.ipynb").exists() and not list(tmp_path.glob(".running-*"))
 
 
+def test_what_is_there_already_stays_where_a_cell_fails(tmp_path, monkeypatch, capsys):
+    path = write_notebook(tmp_path / "08_bad.ipynb", "print('here')", "total = 1 / 0  # it fails")
+    monkeypatch.chdir(tmp_path)
+    for name in ("out.ipynb", "out-failed.ipynb"):
+        Path(name).write_text("mine")
+    assert cli.main(["notebook", str(path), "--output", "out.ipynb"]) == 1
+    assert Path("out.ipynb").read_text() == Path("out-failed.ipynb").read_text() == "mine"
+    assert Path("out-failed-2.ipynb").is_file() and "out-failed-2.ipynb" in capsys.readouterr().err
+
+
 def test_a_kernel_that_dies_leaves_no_output(tmp_path):
     path = write_notebook(tmp_path / "09_dead.ipynb", "import os\nos._exit(3)")
     with pytest.raises(notebooks.NotebookError, match="09_dead: stopped: DeadKernelError"):

@@ -5,6 +5,7 @@ python tests/test_reference.py
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ RUNS = {
     },
 }
 EPOCH = {"smoke": 0}  # that figures are of: its rates are high, and its second epoch's differ by 10 % where rounding does
-NATS = {"smoke": 0.03}  # twice what other rounding (MKL_CBWR=COMPATIBLE, ATEN_CPU_CAPABILITY=default) makes of a small KL
+COLUMNS = ("train.total", "train.kl_b", "validation.total", "lambda_1", "a.rate", "b.distortion")
+LOOSE = {"smoke": {"train.kl_b": 0.06, "a.rate": 0.2}}  # of small KLs: twice what MKL_CBWR=COMPATIBLE and ATEN_CPU_CAPABILITY=default do
 
 
 def machine_kind():
@@ -57,20 +59,30 @@ def measured(name, run_dir):
     """A reference run's weights, and figures of an early epoch: later, rounding has made two machines' runs two runs."""
     config = load_config("configs/smoke.yaml") if RUNS[name] is None else micro_config(**(SIZE | RUNS[name]))
     run = train(config, run_dir, progress=False)
-    columns = ("train.total", "train.kl_b", "validation.total", "lambda_1", "a.rate", "b.distortion")
-    return {"weights_sha256": run.record["weights_sha256"], "figures": {key: run.history[key][EPOCH.get(name, 1)] for key in columns}}
+    return {"weights_sha256": run.record["weights_sha256"], "figures": {key: run.history[key][EPOCH.get(name, 1)] for key in COLUMNS}}
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory):
+    """Each reference run, made once."""
+    return cache(lambda name: measured(name, tmp_path_factory.mktemp(name) / "run"))
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_reference_run_gives_its_numbers(name, tmp_path):
-    reference, now = json.loads(FILE.read_text()), measured(name, tmp_path / "run")
+def test_a_reference_run_gives_its_figures_on_any_machine(name, again):
+    reference, now = json.loads(FILE.read_text()), again(name)["figures"]
     assert reference["numbers"] == records.NUMBERS, "NUMBERS was raised: make tests/reference.json anew"
     for runs in reference["machines"].values():
-        if name in runs:
-            # on any machine, on both sides
-            assert now["figures"] == pytest.approx(runs[name]["figures"], rel=0.02, abs=NATS.get(name, 0.0))
-    known = reference["machines"].get(machine_kind(), {name: now})
-    assert now == known[name], "other bits: raise records.NUMBERS if this is meant, and make tests/reference.json anew"
+        for column, figure in runs.get(name, {}).get("figures", {}).items():
+            assert now[column] == pytest.approx(figure, rel=LOOSE.get(name, {}).get(column, 0.02)), column  # on both sides
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_reference_run_gives_its_bits_on_a_kind_of_machine_that_is_known(name, again):
+    known = json.loads(FILE.read_text())["machines"].get(machine_kind(), {})
+    if name not in known:
+        pytest.skip(f"no bits of {name} are known of {machine_kind()}; python tests/test_reference.py adds them")
+    assert again(name) == known[name], "other bits: raise records.NUMBERS if this is meant, and make tests/reference.json anew"
 
 
 def test_no_reference_run_is_missing_or_forgotten():

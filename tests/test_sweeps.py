@@ -154,6 +154,19 @@ def test_only_what_changed_is_made_again(swept, tmp_path):
     assert [stored(t, store) is None for t in changed] == [False, True, False, True]
 
 
+def test_a_record_of_another_experiment_is_put_aside_not_written_over(swept, tmp_path):
+    _, tasks, _, found = swept
+    task, record = tasks[0], found[0]
+    path = tmp_path / "tiny" / f"{task.run}.json"
+    for number in (1, 2):
+        records.write_json(path.parent.mkdir(exist_ok=True) or path, record | {"numbers": -number})
+        sweeps._store(task, record, tmp_path)
+        assert stored(task, tmp_path) == record
+        assert records.read_json(path.with_name(f"{task.run}.earlier-{number}.json"))["numbers"] == -number
+    sweeps._store(task, record, tmp_path)  # the same experiment, as when a cluster gives a run out again
+    assert sorted(p.name for p in path.parent.iterdir()) == [f"{task.run}.earlier-1.json", f"{task.run}.earlier-2.json", path.name]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -391,7 +404,7 @@ def test_bad_input_gets_one_line_and_status_2(arguments, words):
 def test_one_seed_has_no_interval_and_says_so(swept):
     path, _, store, _ = swept
     done = ternary("compare", path, "--output", store, "--quiet", "--seeds", "0")
-    assert done.returncode == 2 and "shares 1 seeds with full; two are the least an interval takes" in done.stderr
+    assert done.returncode == 2 and "an interval takes at least two seeds in common with full, got 1" in done.stderr
 
 
 def test_a_run_task_throws_its_folder_away_where_none_is_given(swept):

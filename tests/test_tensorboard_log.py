@@ -1,5 +1,6 @@
 """TensorBoard's event files: every number of the history, one whole run a folder, one clear line where the package is missing."""
 
+import os
 import sys
 
 import pytest
@@ -72,6 +73,16 @@ def test_without_the_package_there_is_one_clear_line_and_no_run(tmp_path, monkey
     assert out == "" and err.count("\n") == 1
     assert err.startswith("error: ") and "pip install -e '.[tensorboard]'" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_for_the_log_is_one_line_and_the_run_is_saved(small_disk, tmp_path, capfd):
+    pytest.importorskip("tensorboard")
+    free = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(free.f_bavail * free.f_frsize - 4096))
+    assert main([*micro_arguments("--run-dir", tmp_path / "run", "--quiet"), "--tensorboard", str(small_disk / "events")]) == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1 and "No space left on device" in err and "goes on with --resume" in err
+    assert (tmp_path / "run" / "last.safetensors").is_file()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -14,6 +14,7 @@ import torch
 from micro import ROOT, command, micro_arguments, micro_config, ternary
 
 from ternary_lib import checkpoint, journal
+from ternary_lib.cli import main
 from ternary_lib.config import ConfigError
 from ternary_lib.control import Controls
 from ternary_lib.journal import load_run
@@ -219,7 +220,7 @@ def test_a_record_of_other_weights_is_not_taken_for_the_runs_own(reference, tmp_
     shutil.copytree(reference.run_dir, tmp_path / "run")
     other = train(micro_config(seed=43), tmp_path / "other", progress=False)
     shutil.copy(other.run_dir / "record.json", tmp_path / "run")
-    with pytest.raises(ConfigError, match="weights_sha256 is not that of last.safetensors"):
+    with pytest.raises(ConfigError, match="expected weights_sha256 to be that of last"):
         train(micro_config(), tmp_path / "run", resume=True, progress=False)
     (tmp_path / "run" / "record.json").unlink()  # as the line advises
     again = train(micro_config(), tmp_path / "run", resume=True, progress=False)
@@ -241,6 +242,22 @@ def test_a_configuration_that_lies_there_already_is_not_written_over(tmp_path):
     with pytest.raises(ConfigError, match="is there already and of another run"):
         train(micro_config(), tmp_path, progress=False)
     assert own.read_text() == "name: mine\n" and [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_weights_of_somebodys_own_are_not_written_over(reference, tmp_path):
+    shutil.copy(reference.run_dir / "best.safetensors", tmp_path)  # of this very run: it may have been killed in its first epoch
+    assert train(micro_config(), tmp_path, progress=False).epochs_trained_now == 4
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "best.safetensors").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="is there already and of another run"):
+        train(micro_config(), tmp_path / "other", progress=False)
+    assert (tmp_path / "other" / "best.safetensors").read_bytes() == b"mine"
+
+
+def test_a_model_whose_checkpoints_could_not_be_read_is_not_trained(tmp_path):
+    with pytest.raises(ConfigError, match="at most 256 are read"):
+        train(micro_config(model__decoder_b_width=2600), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists() or os.listdir(tmp_path / "run") == []
 
 
 @pytest.mark.parametrize("more", [{}, {"evaluation__every": 3}, {"data__train": 17_683, "data__validation": 2_000}])
@@ -326,6 +343,17 @@ def test_evaluate_gives_the_recorded_numbers(reference):
 
 
 DIVERGING = {"training__weight_decay": 1e30}, {"loss__repulsion_sigma": 1e-30}, {"schedules__tau_a": {"start": 1e300, "end": 1e300}}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_a_checkpoint_of_broken_weights_is_not_measured(reference, tmp_path, capsys, value):
+    tensors, meta = checkpoint.load(reference.run_dir / "last.safetensors")
+    name = "model/pathway_a.encoder.mu.weight"
+    assert name in tensors
+    checkpoint.save(tmp_path / "broken.safetensors", tensors | {name: torch.full_like(tensors[name], value)}, meta)
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "broken.safetensors"), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "gives no finite numbers" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("settings", DIVERGING, ids=str)

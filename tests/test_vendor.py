@@ -98,6 +98,7 @@ def test_an_npm_that_cannot_be_run_and_one_that_takes_too_long(tmp_path, monkeyp
     monkeypatch.setattr(vendor, "TIMEOUT", 0.1)
     with pytest.raises(VendorError, match="timed out"):
         vendor._call([sys.executable, "-c", "import time; time.sleep(5)"], None)
+    monkeypatch.setattr(vendor, "TIMEOUT", 60)
     with pytest.raises(VendorError, match=r"failed: 3$"):
         vendor._call([sys.executable, "-c", "import sys; sys.exit(3)"], None)
 

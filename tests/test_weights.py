@@ -231,7 +231,7 @@ def test_other_types_than_float32_are_refused(released, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda meta: meta.pop("config"), "holds no configuration"),
+        (lambda meta: meta.pop("config"), "expected one in its description"),
         (lambda meta: meta.pop("controls"), "its controls are not those of an epoch"),
         (lambda meta: meta["controls"].pop("rho"), "its controls are not those of an epoch"),
         (lambda meta: meta["controls"].update(rho="0.7"), "controls.rho: expected a finite float"),
