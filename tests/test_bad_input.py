@@ -69,10 +69,15 @@ def test_another_answer_is_found_out(answer, words, tmp_path, monkeypatch):
     assert words in mistakes.fault(GOOD, tmp_path)
 
 
+def test_a_line_that_names_the_key_and_no_more_is_found_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(mistakes.cli, "main", lambda _: print("error: training.batch_size", file=mistakes.sys.stderr) or 2)
+    assert "nothing in the line says what was expected" in mistakes.fault(GOOD._replace(words=("training.batch_size",)), tmp_path)
+
+
 def test_files_left_behind_are_found_out(tmp_path, monkeypatch):
     def main(_):
         (tmp_path / "more").mkdir()
-        print("error: x", file=mistakes.sys.stderr)
+        print("error: x: expected another", file=mistakes.sys.stderr)
         return 2
 
     monkeypatch.setattr(mistakes.cli, "main", main)
