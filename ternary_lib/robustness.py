@@ -45,7 +45,7 @@ def _kills(record: dict[str, Any]) -> str:
 def _mistakes(record: dict[str, Any]) -> str:
     rows = [(kind, p["made"], p["answered"], p["meant"] or "—") for kind, p in record["kinds"].items()]
     total = ("**all**", *(sum(part[name] for part in record["kinds"].values()) for name in ("made", "answered", "meant")))
-    heading = ("where", "mistakes", "one line that names it, status 2, nothing left", "and what was meant")
+    heading = ("where", "mistakes", "one line, status 2, that names it and what was expected, nothing left", "and what was meant")
     return _table(heading, [*rows, total]) + _made(record)
 
 
