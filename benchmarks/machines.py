@@ -1,9 +1,11 @@
 """On other Pythons: the wheel in an empty environment trains outside the checkout, and every test passes in a clone.
 
 For each interpreter a new environment is made, the locked packages and the wheel are installed into it, and ``ternary`` is called as a user
-would call it, in an empty folder. With ``--tests`` the whole suite then runs in a fresh clone.
+would call it, in an empty folder. With ``--tests`` the whole suite then runs in a fresh clone. With ``--torch`` another PyTorch takes the
+pinned one's place, and of the suite the reference runs are made: their figures have to agree, their bits need not.
 
     python -m benchmarks.machines python3.12 python3.13 --tests
+    python -m benchmarks.machines python3.11 --torch 2.14.1 --tests
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from ternary_lib import records
 from ternary_lib.config import PROJECT_ROOT
 
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|error)")
+REFERENCE = "tests/test_reference.py"
 SMOKE = ("train", "--config", "configs/smoke.yaml", "--run-dir", "run", "--quiet")
 
 
@@ -35,12 +38,14 @@ def build(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def install(interpreter: str, wheel: Path, folder: Path, extras: str) -> Path:
-    """A new environment that has the wheel and what it needs, as locked; its interpreter."""
+def install(interpreter: str, wheel: Path, folder: Path, extras: str, torch: str | None = None) -> Path:
+    """A new environment that has the wheel and what it needs, as locked but for ``torch``; its interpreter."""
     subprocess.run([interpreter, "-m", "venv", "--clear", str(folder)], check=True)
     python = folder / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--constraint", str(PROJECT_ROOT / "requirements.lock"), f"{wheel}{extras}"], check=True)
+    if torch:  # not the one that the wheel asks for, as pip then says
+        subprocess.run([*pip, f"torch=={torch}"], check=True)
     return python
 
 
@@ -71,10 +76,10 @@ def main_job(python: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def suite(python: Path, clone: Path) -> dict[str, Any]:
-    """Every test, in a fresh clone, by this environment: counts by outcome."""
+def suite(python: Path, clone: Path, *files: str) -> dict[str, Any]:
+    """Every test, or those of some files, in a fresh clone, by this environment: counts by outcome."""
     subprocess.run(["git", "clone", "--quiet", str(PROJECT_ROOT), str(clone)], check=True)
-    command = [str(python), "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-q"]
+    command = [str(python), "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-q", *files]
     begun = time.monotonic()
     done = subprocess.run(command, cwd=clone, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
     last = next((line for line in reversed(done.stdout.splitlines()) if COUNTS.search(line)), "")
@@ -85,12 +90,12 @@ def suite(python: Path, clone: Path) -> dict[str, Any]:
     return {"status": done.returncode, "seconds": seconds, **counts, "failures": failures, "tree": changed.splitlines()}
 
 
-def measure(interpreter: str, wheel: Path, folder: Path, tests: bool) -> dict[str, Any]:
+def measure(interpreter: str, wheel: Path, folder: Path, tests: bool, torch: str | None = None) -> dict[str, Any]:
     """One interpreter: installed, worked with and, where asked for, tested."""
     begun = time.monotonic()
-    python = install(interpreter, wheel, folder / "environment", "[book,test]" if tests else "")
+    python = install(interpreter, wheel, folder / "environment", "[book,test]" if tests else "", torch)
     found: dict[str, Any] = {"installed_s": round(time.monotonic() - begun), "main_job": main_job(python, folder / "elsewhere")}
-    return found | ({"tests": suite(python, folder / "clone")} if tests else {})
+    return found | ({"tests": suite(python, folder / "clone", *([REFERENCE] if torch else []))} if tests else {})
 
 
 def is_sound(found: dict[str, Any]) -> bool:
@@ -105,6 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.machines", description=__doc__.splitlines()[0])
     parser.add_argument("interpreters", nargs="+", metavar="PYTHON", help="e.g. python3.12")
     parser.add_argument("--tests", action="store_true", help="run the whole suite, too (ten minutes each)")
+    parser.add_argument("--torch", metavar="VERSION", help="in place of the pinned one; of the tests only the reference runs")
     default = records.results_dir() / "machines.json"
     parser.add_argument("--output", type=Path, default=default, metavar="FILE", help="the record; interpreters that it has stay")
     given = parser.parse_args(arguments)
@@ -114,8 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
     sound = True
     for interpreter in given.interpreters:
         with tempfile.TemporaryDirectory() as name:
-            found = measure(interpreter, build(Path(name)), Path(name), given.tests)
-        version = found["main_job"].get("versions", {}).get("python", interpreter)
+            found = measure(interpreter, build(Path(name)), Path(name), given.tests, given.torch)
+        version = found["main_job"].get("versions", {}).get("python", interpreter) + (f", torch {given.torch}" if given.torch else "")
         record["pythons"][version] = records.provenance() | found
         records.write_json(given.output, record)
         print(f"{version}: {'sound' if is_sound(found) else 'NOT as it should be'}", flush=True)

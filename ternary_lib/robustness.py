@@ -66,7 +66,7 @@ def _machines(record: dict[str, Any]) -> str:
         worked = f"yes, in {job['seconds']:.0f} s" if job["status"] == 0 and job["left"] == ["run"] else "no"
         same = "the same" if job.get("evaluates_to_the_same") else "others"
         counts = [tests.get(kind, 0) if tests else "—" for kind in ("passed", "failed", "skipped")]
-        rows.append((python, job.get("versions", {}).get("torch", "—"), worked, same, *counts))
+        rows.append((python.partition(",")[0], job.get("versions", {}).get("torch", "—"), worked, same, *counts))
     heading = ("Python", "PyTorch", "the wheel trains elsewhere", "`evaluate` gives", "tests passed", "failed", "skipped")
     return _table(heading, rows) + _made(next(iter(record["pythons"].values()))) + "\n"
 

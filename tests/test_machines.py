@@ -54,6 +54,25 @@ def test_a_suite_is_counted_and_what_it_leaves_is_seen(project, tmp_path):
     assert "?? left" in found["tree"]
 
 
+def test_of_a_suite_single_files_can_be_asked_for(project, tmp_path):
+    (project / "test_other.py").write_text("def test_other(): pass\n")
+    subprocess.run(["git", "-C", str(project), "add", "."], check=True)
+    subprocess.run(["git", "-C", str(project), "-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "more"], check=True)
+    found = machines.suite(PYTHON, tmp_path / "clone", "test_other.py")
+    assert (found["status"], found["passed"], found.get("failed")) == (0, 1, None)
+
+
+def test_another_pytorch_is_installed_last_and_makes_the_reference_runs(monkeypatch, tmp_path):
+    calls, suites = [], []
+    monkeypatch.setattr(machines.subprocess, "run", lambda command, **_: calls.append(command))
+    monkeypatch.setattr(machines, "main_job", lambda *_: {"status": 0})
+    monkeypatch.setattr(machines, "suite", lambda python, clone, *files: suites.append(files))
+    machines.measure("python3.11", tmp_path / "x.whl", tmp_path, True, "2.14.1")
+    machines.measure("python3.11", tmp_path / "x.whl", tmp_path, True)
+    assert [call[-1] for call in calls if "torch==2.14.1" in call] == ["torch==2.14.1"] and calls[2][-1] == "torch==2.14.1"
+    assert suites == [(machines.REFERENCE,), ()] and (machines.PROJECT_ROOT / machines.REFERENCE).is_file()
+
+
 def test_a_record_keeps_the_pythons_that_it_has(monkeypatch, tmp_path, capsys):
     job = {"status": 0, "evaluates_to_the_same": True, "left": ["run"], "versions": {"python": "3.12.1"}}
     monkeypatch.setattr(machines, "build", lambda folder: folder)
@@ -62,6 +81,8 @@ def test_a_record_keeps_the_pythons_that_it_has(monkeypatch, tmp_path, capsys):
     records.write_json(output, {"pythons": {"3.11.7": {"main_job": {}}}})
     assert machines.main(["python3.12", "--output", str(output)]) == 0
     assert set(records.read_json(output)["pythons"]) == {"3.11.7", "3.12.1"}
+    assert machines.main(["python3.12", "--torch", "2.14.1", "--output", str(output)]) == 0
+    assert set(records.read_json(output)["pythons"]) == {"3.11.7", "3.12.1", "3.12.1, torch 2.14.1"}
     job["status"] = 1
     assert machines.main(["python3.12", "--output", str(output)]) == 1
     assert "3.12.1: NOT as it should be" in capsys.readouterr().out

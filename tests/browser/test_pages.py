@@ -71,7 +71,7 @@ def test_headline_figure_can_be_read(visit, theme):
     assert contrast > 4.5
 
 
-RARE, TARGET = "Yakowitz", "book/notebooks/01_theory.html"  # a name of one chapter's prose; the name of an operation may be in any run's results
+RARE, TARGET = "Yakowitz", "book/notebooks/01_theory.html"  # one chapter's prose has it; an operation's name may be in any run's results
 
 
 @pytest.mark.parametrize("by", ["http", "file"])
