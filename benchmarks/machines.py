@@ -79,7 +79,7 @@ def main_job(python: Path, folder: Path) -> dict[str, Any]:
 def suite(python: Path, clone: Path, *files: str) -> dict[str, Any]:
     """Every test, or those of some files, in a fresh clone, by this environment: counts by outcome."""
     subprocess.run(["git", "clone", "--quiet", str(PROJECT_ROOT), str(clone)], check=True)
-    command = [str(python), "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-q", *files]
+    command = [str(python), "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-q", "-rfE", *files]
     begun = time.monotonic()
     done = subprocess.run(command, cwd=clone, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
     last = next((line for line in reversed(done.stdout.splitlines()) if COUNTS.search(line)), "")

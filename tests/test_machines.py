@@ -39,6 +39,7 @@ def project(tmp_path, monkeypatch):
     """A repository of one test that passes, one that fails and one that writes a file."""
     root = tmp_path / "project"
     root.mkdir()
+    (root / "pytest.ini").write_text("[pytest]\naddopts = -rs\n")  # as the project's own: of failures no line
     (root / "test_it.py").write_text("def test_good(): pass\ndef test_bad(): assert 0\ndef test_untidy(): open('left', 'w').close()\n")
     git = ["git", "-C", str(root), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "tests"]):
