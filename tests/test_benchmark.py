@@ -63,7 +63,8 @@ def test_the_record_says_what_was_measured_on_what(done, config_file):
     config = load_config(str(config_file), {"seed": 7})
     assert (record["name"], record["seed"], record["config_hash"]) == ("micro", 7, config_hash(config))
     assert (record["trials"], record["steps"], record["draws"]) == (TRIALS, 6, 2000)
-    assert record["versions"]["torch"] == torch.__version__ and record["hardware"]["cores"] >= 1
+    assert torch.__version__.startswith(record["versions"]["torch"])  # which may add the build: 2.13.0+cu130
+    assert len(record["versions"]["torch"].split(".")) == 3 and record["hardware"]["cores"] >= 1
     assert record["threads"]["training"] == 1 and record["threads"]["evaluation"] >= 1
     assert record["step_path"] == "plain" and "24 steps" in record["step_path_reason"]
     assert record["started"] and record["device"] == "cpu"
