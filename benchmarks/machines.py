@@ -85,7 +85,7 @@ def suite(python: Path, clone: Path, *files: str) -> dict[str, Any]:
     last = next((line for line in reversed(done.stdout.splitlines()) if COUNTS.search(line)), "")
     changed = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True).stdout
     counts = {kind: int(number) for number, kind in COUNTS.findall(last)}
-    failures = [line[:300] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    failures = [line.replace(f"{clone}{os.sep}", "")[:300] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     seconds = round(time.monotonic() - begun)
     return {"status": done.returncode, "seconds": seconds, **counts, "failures": failures, "tree": changed.splitlines()}
 

@@ -68,7 +68,13 @@ def _machines(record: dict[str, Any]) -> str:
         counts = [tests.get(kind, 0) if tests else "—" for kind in ("passed", "failed", "skipped")]
         rows.append((python.partition(",")[0], job.get("versions", {}).get("torch", "—"), worked, same, *counts))
     heading = ("Python", "PyTorch", "the wheel trains elsewhere", "`evaluate` gives", "tests passed", "failed", "skipped")
-    return _table(heading, rows) + _made(next(iter(record["pythons"].values()))) + "\n"
+    failures = [
+        f"- Python {python}: `{line.split()[1].partition('@')[0]}` failed."
+        for python, found in sorted(record["pythons"].items())
+        for line in found.get("tests", {}).get("failures", [])
+    ]
+    listed = "\n" + "\n".join(failures) + "\n" if failures else ""
+    return _table(heading, rows) + listed + _made(next(iter(record["pythons"].values()))) + "\n"
 
 
 def _packages(record: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ RECORDS = {
                 "main_job": {
                     "status": 0, "seconds": 21.4, "evaluates_to_the_same": True, "left": ["run"], "versions": {"torch": "2.13.0+cu130"}
                 },
-                "tests": {"status": 1, "passed": 3000, "failed": 1, "skipped": 6},
+                "tests": {"status": 1, "passed": 3000, "failed": 1, "skipped": 6, "failures": ["FAILED tests/test_x.py::test_y@x - z"]},
             },
             "3.12.1": {**MADE, "main_job": {"status": 1, "error": "no room"}},
         },
@@ -84,6 +84,7 @@ def test_records_become_the_tables_of_the_page(made):
     assert found["packages"].endswith("Known vulnerabilities: no answer.\n")
     assert "| 3.12.1 | — | no | others | — | — | — |\n" in found["machines"]
     assert "| 3.13.0 | 2.13.0+cu130 | yes, in 21 s | the same | 3,000 | 1 | 6 |\n" in found["machines"]
+    assert "\n\n- Python 3.13.0: `tests/test_x.py::test_y` failed.\n\n" in found["machines"]
     assert "| lines | 2,000 | 1,990 | 99.5% |\n" in found["tests"] and "| `losses` | 20 | 19 | 95.0% |\n" in found["tests"]
     assert found["survivors"] == "- `losses.f`: `x = 1` became `x = 2`. x is not used.\n"
 
