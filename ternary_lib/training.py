@@ -22,7 +22,7 @@ from ternary_lib.fast_path import fast_step
 from ternary_lib.files import claimed, remove_leftovers
 from ternary_lib.hypergradient import LookAhead
 from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, describe_break, is_finished, load_run, load_weights, open_run
-from ternary_lib.machine import threads, training_device, training_settings
+from ternary_lib.machine import subnormals_flushed, threads, training_device, training_settings
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
 from ternary_lib.progress import Progress
@@ -177,13 +177,14 @@ class Trainer:
         looks = self.controllers[0].signal == "hypergradient" and self.controllers[0].corrected
         every, batches, by_all = self.config.statenet.hypergradient_interval, self._batches(controls[0].phase), []
         log, rows = torch.zeros(len(controls), len(STEP_COLUMNS), device=self.device), []
-        for step, batch in enumerate(batches):
-            if looks and step % every == 1:
-                by_all.append(self.look_ahead.after(self.state, batch, dials))
-            if looks and step % every == 0 and step + 1 < len(batches):
-                self.look_ahead.before(self.state, batch, dials)
-            rows.append(self.run_step(self.state, batch, dials).clone())  # a recorded step gives the same tensor each time
-            log += rows[-1]
+        with subnormals_flushed():
+            for step, batch in enumerate(batches):
+                if looks and step % every == 1:
+                    by_all.append(self.look_ahead.after(self.state, batch, dials))
+                if looks and step % every == 0 and step + 1 < len(batches):
+                    self.look_ahead.before(self.state, batch, dials)
+                rows.append(self.run_step(self.state, batch, dials).clone())  # a recorded step gives the same tensor each time
+                log += rows[-1]
         if not torch.isfinite(log).all():
             raise TrainingError(self._describe_break(epoch, torch.stack(rows)))
         self.means = [dict(zip(STEP_COLUMNS, row, strict=True)) for row in (log / len(batches)).tolist()]

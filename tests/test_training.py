@@ -18,7 +18,8 @@ from ternary_lib.cli import main
 from ternary_lib.config import ConfigError
 from ternary_lib.control import Controls
 from ternary_lib.journal import load_run
-from ternary_lib.step import STEP_COLUMNS, Step
+from ternary_lib.machine import subnormals_flushed
+from ternary_lib.step import STEP_COLUMNS, Dials, State, Step
 from ternary_lib.training import Trainer, TrainingError, train, train_together
 
 TIMES = ("seconds", "started", "library_commit")
@@ -375,3 +376,30 @@ def test_weights_that_an_epochs_last_step_broke_are_not_saved(tmp_path):
     else:
         tensors, _ = checkpoint.load(last)
         assert all(torch.isfinite(value).all() for name, value in tensors.items() if name.startswith(("model/", "history/validation")))
+
+
+def test_subnormal_numbers_count_as_zero_within_and_nowhere_else():
+    tiny = torch.full((16,), 1e-39)
+    with subnormals_flushed():
+        with subnormals_flushed():
+            assert not (tiny * 1).any()
+        assert not (tiny * 1).any()
+    assert (tiny * 1).all()
+    with pytest.raises(ZeroDivisionError), subnormals_flushed():
+        raise ZeroDivisionError
+    assert (tiny * 1).all()
+
+
+def test_flushing_subnormal_averages_moves_no_weight():
+    """Averages of vanished gradients are subnormal; whether they count as zero, no weight and no figure of a step hears of it."""
+    trainer = Trainer(micro_config())
+    controls, _ = trainer.train_epoch(0)
+    state, dials = trainer.state, Dials.of(controls, trainer.device)
+    state.exp_avg[:, ::2], state.exp_avg_sq[:, ::4] = 1e-39, 3e-40
+    flushed = State(*(part.clone() for part in state))
+    for batch in trainer._batches()[:4]:
+        kept = trainer.step(state, batch, dials)
+        with subnormals_flushed():
+            assert torch.equal(trainer.step(flushed, batch, dials), kept)
+    assert torch.equal(flushed.theta, state.theta)
+    assert not torch.equal(flushed.exp_avg, state.exp_avg)  # there were some to flush
