@@ -13,6 +13,7 @@ def warnings(history: Mapping[str, Sequence[float]]) -> list[str]:
     """One line for every pathway that collapsed and every gradient that vanished, with the measured epochs it was so in.
 
     A pathway has collapsed where its rate, KL(q(z|x) ‖ N(0, I)) in nats over all operations, is below 0.1 (Lucas et al. 2019).
+    One that has yet to learn has not: the epochs before its rate first reaches 0.1 count only where it never does.
 
     Example:
         >>> warnings({"epoch": [0, 1, 2], "a.rate": [5.0, 0.04, 0.02]})
@@ -20,12 +21,15 @@ def warnings(history: Mapping[str, Sequence[float]]) -> list[str]:
     """
     found = []
     for name in PATHWAYS:
-        for column, bound, words in (
-            (f"{name}.rate", COLLAPSED_RATE, "collapsed: its rate is {:.2g} nats"),
-            (f"train.grad_norm_{name}", VANISHED_NORM, "gets no gradient: its mean norm is {:.2g}"),
+        for column, bound, words, grows in (
+            (f"{name}.rate", COLLAPSED_RATE, "collapsed: its rate is {:.2g} nats", True),
+            (f"train.grad_norm_{name}", VANISHED_NORM, "gets no gradient: its mean norm is {:.2g}", False),
         ):
             values = history.get(column, ())
             low = [i for i, value in enumerate(values) if value < bound]
+            if grows:
+                grown = next((i for i, value in enumerate(values) if value >= bound), -1)
+                low = [i for i in low if i > grown]
             if low:
                 epochs = [history["epoch"][i] for i in low]
                 when = f"in epoch {epochs[-1]} (below {bound:g} in {_spans(epochs, low)})"
