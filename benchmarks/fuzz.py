@@ -333,6 +333,11 @@ def _of_checkpoints(scratch: Path, run_dir: Path) -> dict[str, Kind]:
             trainer = training.Trainer([config], saved.step_path, [saved])
             journal.Journal(config, path.parent, trainer.path).restore(saved)
 
+    def evaluate(path: Path) -> None:
+        model, theirs, controls = weights.load(path)
+        draws = theirs.model_copy(update={"evaluation": config.evaluation})  # a stranger may ask for hours of them
+        cli.measured(model, draws, controls, str(path))
+
     def kind(where: str, good: tuple[Any, Any], form: str, load: Callable[[Path], Any], stated: bool = False) -> Kind:
         path = scratch / where / "last.safetensors"
         path.parent.mkdir()
@@ -348,7 +353,7 @@ def _of_checkpoints(scratch: Path, run_dir: Path) -> dict[str, Kind]:
 
     return {
         "checkpoint, gone on with": kind("gone on", (tensors, meta), checkpoint.FORMAT, go_on),
-        "checkpoint, evaluated": kind("evaluated", (tensors, meta), checkpoint.FORMAT, weights.load),
+        "checkpoint, evaluated": kind("evaluated", (tensors, meta), checkpoint.FORMAT, evaluate),
         "released weights, values": kind("released", (theirs, header.meta), checkpoint.WEIGHTS_FORMAT, weights.load, stated=True),
     }
 

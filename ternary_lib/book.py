@@ -18,7 +18,7 @@ from urllib.parse import quote
 from ternary_lib import settings
 from ternary_lib.links import check_site
 from ternary_lib.notebooks import NotebookError, list_notebooks
-from ternary_lib.strict_yaml import one_line
+from ternary_lib.strict_yaml import one_line, print_error
 
 if TYPE_CHECKING:  # loaded when a book is built, not for `ternary --help`
     from ternary_lib.chapters import Chapter, Layout
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         print(build(layout, args.size, Path(args.output) if args.output else layout.root / "book", args.only, args.strict))
     except (NotebookError, BookError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 1
     return 0
 

@@ -15,7 +15,7 @@ from ternary_lib.files import write_atomically
 from ternary_lib.ledger import MARKS, Claim, dump, ledger_path, load, update
 from ternary_lib.ledger_check import check
 from ternary_lib.ledger_words import describe
-from ternary_lib.strict_yaml import nearest
+from ternary_lib.strict_yaml import nearest, print_error
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 1
         return _show(claims, args.entries)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
 
 

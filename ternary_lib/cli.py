@@ -9,33 +9,43 @@ import json
 import math
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ternary_lib import __version__, settings
+
+if TYPE_CHECKING:
+    from ternary_lib.config import Config
+    from ternary_lib.control import Controls
+    from ternary_lib.model import TernaryVAE
 
 DESCRIPTION = "Ternary VAE v5.5: train the system, measure it, run the notebooks, build the book."
 EPILOG = "To begin with: ternary train --config configs/smoke.yaml --resume. What a command takes: ternary COMMAND --help."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 bad input, 130 interrupted, 143 terminated."""
     from ternary_lib.strict_yaml import InputError
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no ρ shows a question mark
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        args = build_parser().parse_args(given)
-        return args.run(args)
+        with _ended_by(signal.SIGTERM):
+            args = build_parser().parse_args(given)
+            _require_words(args)
+            return args.run(args)
     except InputError as error:
         return _fail(error, 2)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted{_resume_hint(given)}", 130)
+    except KeyboardInterrupt as error:
+        word, status = ("terminated", 143) if isinstance(error, _Terminated) else ("interrupted", 130)
+        return _fail(f"{word}{_resume_hint(given)}", status)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not re.search(r"allocate memory|out of memory", str(error)):
             raise
@@ -46,6 +56,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno == errno.ENAMETOOLONG:
             return _fail(f"{str(error.filename)[:80]}…: expected a shorter name ({error.strerror})", 2)
         return _fail(error, 1)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: a scheduler's or a container's way to end a process; all is left as after Ctrl-C."""
+
+
+@contextmanager
+def _ended_by(number: int) -> Iterator[None]:
+    def end(*_: Any) -> NoReturn:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only the main one may say what a signal does
+        yield
+        return
+    before = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _require_words(args: argparse.Namespace) -> None:
+    from ternary_lib.config import ConfigError
+
+    for name, value in vars(args).items():
+        if any(isinstance(word, str) and not word.strip() for word in (value if isinstance(value, list) else [value])):
+            raise ConfigError(f"{name.replace('_', '-')}: expected something, got an empty word")
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,6 +140,7 @@ def _train(args: argparse.Namespace) -> int:
     settings.check()
 
     from ternary_lib import records, training
+    from ternary_lib.strict_yaml import printable
 
     args.run_dir = Path(args.run_dir) if args.run_dir else records.default_run_dir(config)
     try:
@@ -111,9 +149,9 @@ def _train(args: argparse.Namespace) -> int:
     except training.TrainingError as error:
         return _fail(error, 1)
     for line in run.record.get("warnings", ()):
-        print(f"warning: {line}", file=sys.stderr)
+        print(f"warning: {printable(line)}", file=sys.stderr)
     if args.quiet or not run.epochs_trained_now:  # else the line of progress has ended with it
-        print(run.describe())
+        print(printable(run.describe()))
     print(f"Record: {args.run_dir / 'record.json'}")
     return 0
 
@@ -156,16 +194,24 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _measure(source: str) -> dict[str, Any]:
-    """The row of the checkpoint's last epoch, measured anew on the same random streams, so equal to what was recorded."""
+    from ternary_lib import weights
+
+    return measured(*weights.load(source), source)
+
+
+def measured(model: TernaryVAE, config: Config, controls: Controls, source: str) -> dict[str, Any]:
+    """The row of a checkpoint's last epoch, measured anew on the same random streams, so equal to what was recorded.
+
+    Raises:
+        CheckpointError: a number is not finite; one line naming ``source``, where the weights are from.
+    """
     from dataclasses import asdict
 
-    from ternary_lib import weights
     from ternary_lib.checkpoint import CheckpointError
     from ternary_lib.data import split_indices
     from ternary_lib.evaluation import evaluate_epoch
     from ternary_lib.machine import evaluation_threads, training_device, training_settings
 
-    model, config, controls = weights.load(source)
     model.to(training_device())
     last = controls.epoch + 1 == config.schedules.total_epochs
     draws = config.evaluation.final_draws if last else None
@@ -206,6 +252,7 @@ def _configure_benchmark(parser: argparse.ArgumentParser) -> None:
 
 def _benchmark(args: argparse.Namespace) -> int:
     from ternary_lib.config import WORK_ROOT, ConfigError, load_config
+    from ternary_lib.files import require_file
 
     if not re.fullmatch(r"[0-9]{1,4}", args.trials) or not 1 <= int(args.trials) <= 1000:
         raise ConfigError(f"--trials {args.trials}: expected a whole number from 1 to 1000")
@@ -214,6 +261,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     output = default if args.output is None else Path(args.output)
     if args.output is not None and (not output.parent.is_dir() or output.is_dir()):
         raise ConfigError(f"--output {output}: expected a file in a folder that exists")
+    require_file(output)
     settings.check()
     output.parent.mkdir(exist_ok=True)
 
@@ -230,11 +278,15 @@ def _benchmark(args: argparse.Namespace) -> int:
 
 
 def _resume_hint(given: Sequence[str]) -> str:
+    if given[:1] == ["sweep"]:
+        return "; the same command goes on with it"
     if given[:1] != ["train"]:
         return ""
     return f"; go on with: ternary {shlex.join([*given, *([] if '--resume' in given else ['--resume'])])}"
 
 
 def _fail(error: object, status: int) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    from ternary_lib.strict_yaml import print_error
+
+    print_error(error)
     return status

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,11 +131,12 @@ def _tasks_to_compare(args: argparse.Namespace) -> tuple[list[Task], str | Path]
 
 def _make_records(tasks: list[Task], root: str | Path | None, args: argparse.Namespace) -> list[dict[str, Any]]:
     from ternary_lib import sweeps
+    from ternary_lib.strict_yaml import print_error
 
     try:
         return sweeps.run_sweep(tasks, root, args.jobs, args.scheduler, not args.quiet)
     except sweeps.SweepError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         raise SystemExit(1) from None
 
 

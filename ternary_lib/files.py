@@ -61,13 +61,24 @@ def require_folder(folder: Path) -> None:
         ConfigError: one line.
     """
     try:
-        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        nearest = next(place for place in (folder, *folder.absolute().parents) if place.is_symlink() or place.exists())
     except OSError as error:  # a name too long
         raise ConfigError(f"{str(folder)[:200]}: cannot be written ({error.strerror})") from None
     if not nearest.is_dir():
         raise ConfigError(f"{folder}: cannot be written ({nearest} is no folder)")
     if not os.access(nearest, os.W_OK):
         raise ConfigError(f"{folder}: cannot be written (no permission to write in {nearest})")
+
+
+def require_file(path: Path) -> None:
+    """Refuse, before any work, a path that is there and no plain file, or whose folder cannot be written.
+
+    Raises:
+        ConfigError: one line.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ConfigError(f"{path}: is there and no plain file; choose another name")
+    require_folder(path.parent)
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

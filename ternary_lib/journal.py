@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,8 @@ class TrainingError(RuntimeError):
 def describe_break(where: str, name: str, value: float, saved: int) -> str:
     """The line that ends a run whose numbers broke; ``saved``: epochs that the checkpoint before it has."""
     kept = f"the last good state, of {saved} epochs, is in last.safetensors" if saved else "nothing was saved before it"
-    return f"{where}: {name} is {value}; {kept}; a smaller learning rate is the first thing to try"
+    what = "smaller numbers of statenet are" if re.search("statenet|lambda|applied", name) else "a smaller learning rate is"
+    return f"{where}: {name} is {value}; {kept}; {what} the first thing to try"
 
 
 class Saved(NamedTuple):
@@ -96,7 +98,6 @@ def open_run(config: Config, run_dir: Path, resume: bool) -> Saved | None:
         CheckpointError: the checkpoint is damaged, or its history is not one of this configuration.
     """
     last = run_dir / "last.safetensors"
-    _require_size(config)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not last.is_file():
@@ -152,8 +153,12 @@ def _require_history(path: Path, tensors: dict[str, Tensor], done: int, config: 
     checkpoint.require_layout(path, found, wanted)
 
 
-def _require_size(config: Config) -> None:
-    # The bound is of what is read; what is written has to keep it, and that is known before hours are spent.
+def require_size(config: Config) -> None:
+    """Refuse a configuration whose checkpoints would be larger than what is read, before hours are spent.
+
+    Raises:
+        ConfigError: one line.
+    """
     with torch.device("meta"):  # shapes without memory
         weights = sum(p.numel() for p in TernaryVAE(config.model).parameters())
     history = 8 * len(columns(config)) * math.ceil(config.schedules.total_epochs / config.evaluation.every)
@@ -207,7 +212,7 @@ class Journal:
         draws = self.config.evaluation.final_draws if last else None
         measured = evaluate_epoch(self.model, self.config, controls, self.split, draws, evaluation_threads())
         row = asdict(controls) | {f"train.{name}": value for name, value in means.items()} | measured
-        self._require_finite(row)
+        self._require_finite(row, snapshot)
         self.last_row = row
         only_once = set() if self.config.evaluation.final_draws in self.config.evaluation.budgets else {str(draws)}
         kept = {name: value for name, value in row.items() if name.rsplit(".", 1)[-1] not in only_once}
@@ -218,13 +223,15 @@ class Journal:
         if self.observe:
             self.observe(self.history)
 
-    def _require_finite(self, row: dict[str, Any]) -> None:
-        # An epoch's last step may break the weights though every loss before it was a number.
-        broken = [name for name in ("validation.total", "a.rate", "a.distortion", "b.rate", "b.distortion") if not math.isfinite(row[name])]
-        if broken:
-            saved = self.history["epoch"][-1] + 1 if self.history else 0
-            where = f"epoch {row['epoch']}, after its last step, seed {self.config.seed}"
-            raise TrainingError(describe_break(where, broken[0], row[broken[0]], saved))
+    def _require_finite(self, row: dict[str, Any], snapshot: dict[str, Tensor]) -> None:
+        # An epoch's last step, or StateNet's, may break what is saved though every loss before it was a number.
+        measured = {name: row[name] for name in ("validation.total", "a.rate", "a.distortion", "b.rate", "b.distortion")}
+        sums = {name: float(value.sum(dtype=torch.float64)) for name, value in snapshot.items() if value.is_floating_point()}
+        for name, value in (measured | sums).items():
+            if not math.isfinite(value):
+                saved = self.history["epoch"][-1] + 1 if self.history else 0
+                where = f"epoch {row['epoch']}, after its last step, seed {self.config.seed}"
+                raise TrainingError(describe_break(where, name, value, saved))
 
     def finish(self, epochs_now: int) -> Run:
         """Measure what needs many draws, write ``record.json`` and return the run."""

@@ -16,6 +16,7 @@ from ternary_lib.files import write_atomically
 from ternary_lib.operations import NUM_OPERATIONS
 from ternary_lib.records import load_record
 from ternary_lib.report import MEASURES
+from ternary_lib.strict_yaml import print_error
 from ternary_lib.weights import RELEASED, Release
 
 WHAT = {
@@ -167,7 +168,7 @@ def main(run_dirs: Sequence[str]) -> int:
         for name in released or RELEASED:
             write_atomically(RELEASED[name].path.with_suffix(".md"), card(name).encode())
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     return 0
 

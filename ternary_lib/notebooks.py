@@ -23,7 +23,7 @@ from typing import Any
 
 from ternary_lib import settings
 from ternary_lib.files import require_folder
-from ternary_lib.strict_yaml import ConfigError, nearest, one_line, parse_yaml, read_yaml
+from ternary_lib.strict_yaml import ConfigError, nearest, one_line, parse_yaml, print_error, read_yaml
 from ternary_lib.terminal import Relay, shown_progress
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -280,7 +280,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         execute(source, output, values, failed=failed)
     except NotebookError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2 if _refused(error.__cause__) else 1
     except OSError as error:
         raise ConfigError(f"--output {output}: {error.strerror or error}") from None

@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 NUM_OPERATIONS = 3**9
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+SMALLEST, LARGEST = 1e-30, 1e30  # single precision has room for these
+
+
+def _in_reach(value: float) -> float:
+    if value and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"input should be 0 or of a size from {SMALLEST:g} to {LARGEST:g}")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_in_reach)]
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10**10)]  # bounds far above any use: a slip of the keyboard is not worth an allocation
 Listed = Annotated[int, Field(ge=1, le=10**8)]  # eight bytes each, at once
 Held = Annotated[int, Field(ge=1, le=10**5)]  # codes and what is computed of them, at once
@@ -79,7 +89,7 @@ class TauAConfig(Section):
     amplitude: NonNegative = 0.1  # relative to the base, before phase 4
     boost: NonNegative = 0.5  # absolute amplitude in phase 4
     period: Positive = 30
-    offset: float = math.pi / 2  # the public implementation leaves it out (0)
+    offset: Number = math.pi / 2  # the public implementation leaves it out (0)
     floor: NonNegative = 0.1  # departure: the formula alone goes negative in phase 4
 
 
@@ -97,7 +107,7 @@ class BetaConfig(Section):
 
     start: NonNegative = 0.6
     end: NonNegative = 1.0
-    lag: float = math.pi / 4
+    lag: Number = math.pi / 4
 
 
 class LearningRateConfig(Section):
@@ -121,7 +131,7 @@ class Lambda3Cycle(Section):
     base: NonNegative = 0.3
     amplitude: NonNegative = 0.15
     period: Positive = 30
-    offset: float = math.pi / 2
+    offset: Number = math.pi / 2
 
 
 class SchedulesConfig(Section):
@@ -162,7 +172,7 @@ class PriorMatchingConfig(Section):
     draws: Held = 1_024  # z ~ N(0, I) decoded a step, the same ones by both pathways
     from_phase: Annotated[int, Field(ge=1, le=4)] = 2  # before, a pathway learns to reconstruct
     cells: NonNegative = 10.0  # weight of the χ² of the operations' masses: every operation equally frequent
-    memory: Annotated[float, Field(ge=0, lt=1)] = 0.998  # of the moving average of what was decoded: 1,024 draws say little of 19,683 cells
+    memory: Annotated[Number, Field(ge=0, lt=1)] = 0.998  # of the moving average of what was decoded: 1,024 draws say little of all cells
     marginals: NonNegative = 0.0  # weight of 9 ln 3 - H_output of the draws: each position's values equally frequent, and no more
 
 

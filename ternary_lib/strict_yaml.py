@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ class InputError(ValueError):
     """Something given from outside cannot be used; the message is one line naming the fault and the fix."""
 
     def __init__(self, message: object) -> None:
-        # What it quotes may be a stranger's: a line break or a terminal's control sequence is shown, not carried out.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(message)))
+        super().__init__(printable(message))  # what it quotes may be a stranger's
 
     def _render_traceback_(self) -> list[str]:
         # What a notebook shows of it: the line, without the calls that led to it.
@@ -106,6 +106,20 @@ def nearest(word: str, known: list[str]) -> str:
     if close:
         return f" (did you mean {close[0]!r}?)"
     return f" (known: {', '.join(known)})" if known else ""
+
+
+def printable(message: object) -> str:
+    """``message`` with a line break or a terminal's control sequence spelt out, so that it is shown and not carried out.
+
+    >>> printable("one line\\x1b[2J")
+    'one line\\\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(message))
+
+
+def print_error(error: object) -> None:
+    """The line that ends a command, whatever the error quotes."""
+    print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
 
 
 def one_line(message: object) -> str:

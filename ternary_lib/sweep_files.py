@@ -90,20 +90,22 @@ def of_configs(
 ) -> list[Task]:
     """A sweep of several configuration files, each on every seed.
 
-    ``overrides`` are for all of them or, as a list, one mapping (or its text) for each; the same file with the same overrides
+    ``overrides`` are for all of them or, as a list, one mapping (or its text) for each; the same configuration under the same name
     counts once. A name that is taken is made another by the configuration's hash, so that it is the same in every comparison.
     """
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds {' '.join(map(str, seeds))[:120]}: each is to be given once")
     shared = overrides is None or isinstance(overrides, Mapping)
     each = [read_overrides(one) for one in ([overrides] * len(paths) if shared else overrides)]
     if len(each) != len(paths):
         raise ConfigError(f"{len(each)} mappings of overrides for {len(paths)} configurations")
     tasks: list[Task] = []
-    chosen: list[tuple[str, Mapping[str, Any]]] = []
+    chosen: set[tuple[str, str]] = set()
     for path, changes in zip(map(str, paths), each, strict=True):
-        if (path, changes) in chosen:
-            continue
-        chosen.append((path, changes))
         config = load_config(path, changes)
+        if (config.name, config_hash(config)) in chosen:
+            continue
+        chosen.add((config.name, config_hash(config)))
         name = config.name
         if name in {task.variant for task in tasks}:
             name = f"{name[:56]}-{config_hash(config)[:6]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import threading
 import time
@@ -282,6 +283,8 @@ def _on_cluster(tasks: Sequence[Task], folder: Path | None, scheduler: str) -> I
         from distributed import Client, as_completed
     except ImportError:
         raise ConfigError("--scheduler needs dask.distributed; install it with: pip install 'distributed'") from None
+    if not re.fullmatch(r"([a-z]+://)?\S+:[0-9]{1,5}", scheduler):
+        raise ConfigError(f"--scheduler {scheduler}: expected an address with its port, as in tcp://host:8786")
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

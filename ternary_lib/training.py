@@ -21,7 +21,19 @@ from ternary_lib.evaluation import PATHWAYS, evaluate_epoch
 from ternary_lib.fast_path import fast_step
 from ternary_lib.files import claimed, remove_leftovers
 from ternary_lib.hypergradient import LookAhead
-from ternary_lib.journal import Journal, Observer, Run, Saved, TrainingError, describe_break, is_finished, load_run, load_weights, open_run
+from ternary_lib.journal import (
+    Journal,
+    Observer,
+    Run,
+    Saved,
+    TrainingError,
+    describe_break,
+    is_finished,
+    load_run,
+    load_weights,
+    open_run,
+    require_size,
+)
 from ternary_lib.machine import subnormals_flushed, threads, training_device, training_settings
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
@@ -70,6 +82,7 @@ def train_together(
     Each seed keeps its own directory, records and random streams, so that it can also go on alone.
     """
     _require_same_but_seed(configs)
+    require_size(configs[0])
     paths = [Path(run_dir) for run_dir in run_dirs]
     with ExitStack() as held:
         for path in paths:
@@ -173,6 +186,7 @@ class Trainer:
         controls = [
             controller.begin_epoch(epoch, self.means and self.means[i], self._ratio(i)) for i, controller in enumerate(self.controllers)
         ]
+        self._require_finite(controls)
         dials = Dials.of(controls, self.device)
         looks = self.controllers[0].signal == "hypergradient" and self.controllers[0].corrected
         every, batches, by_all = self.config.statenet.hypergradient_interval, self._batches(controls[0].phase), []
@@ -212,6 +226,14 @@ class Trainer:
     def _ratio(self, member: int) -> float:
         measured = self.epoch > 0 or self.config.balance.initial_norm is not None
         return gradient_ratio(self.state.norms[member]) if measured else 1.0
+
+    def _require_finite(self, controls: Sequence[Controls]) -> None:
+        # What StateNet corrects. A gradient's ratio may be infinite: a pathway that is not trained has no gradient.
+        for member, of in enumerate(controls):
+            for name in ("lambda_1", "lambda_2", "lambda_3", "learning_rate_applied"):
+                if not math.isfinite(value := getattr(of, name)):
+                    where = f"epoch {of.epoch}, before its first step, seed {self.configs[member].seed}"
+                    raise TrainingError(describe_break(where, name, value, of.epoch - of.epoch % self.config.evaluation.every))
 
     def _describe_break(self, epoch: int, rows: Tensor) -> str:
         # The first step in which something is not finite, and there the term that the sums have it from: [steps, seeds, columns]

@@ -18,6 +18,7 @@ from ternary_lib.comparison import Record, Summary, by_variant, summary
 from ternary_lib.config import Config, ConfigError, config_from_mapping, load_config
 from ternary_lib.coverage import efficiency
 from ternary_lib.operations import NUM_OPERATIONS
+from ternary_lib.strict_yaml import print_error
 
 SWEEP = "configs/sweeps/tuning.yaml"
 PRODUCTION = "configs/ternary_v5_5.yaml"  # what the winner is tried in, on other seeds
@@ -99,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         records = sweeps.recorded(tasks, root)
         best = winner(tasks, records)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     for place, candidate in enumerate(ranking(records), 1):
         s = candidate.score

@@ -1,14 +1,19 @@
 """The command line as a user meets it: help, bad input, clean output."""
 
 import json
+import os
 import shlex
+import signal
+import sys
 import time
 
 import pytest
 from micro import micro_arguments, ternary
 
+from ternary_lib import __main__
 from ternary_lib.checkpoint import save
 from ternary_lib.cli import main
+from ternary_lib.strict_yaml import print_error
 
 
 def assert_one_clear_line(done, *words):
@@ -159,3 +164,69 @@ def test_too_little_memory_is_one_line(monkeypatch, capsys, error, status):
     monkeypatch.setattr("ternary_lib.training.train", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault of the program")))
     with pytest.raises(RuntimeError, match="a fault of the program"):  # is no bad input
         main(["train", "--config", "configs/smoke.yaml", "--run-dir", "/tmp/none"])
+
+
+def test_sigterm_says_how_it_goes_on(monkeypatch, capsys):
+    monkeypatch.setattr("ternary_lib.training.train", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["train", "--config", "configs/smoke.yaml"]) == 143
+    assert capsys.readouterr().err == "error: terminated; go on with: ternary train --config configs/smoke.yaml --resume\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ctrl_c_while_parts_are_imported_is_one_line(monkeypatch, capsys):
+    class Interrupted:
+        def find_spec(self, name, *_):
+            if name == "ternary_lib.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "ternary_lib.cli")
+    monkeypatch.delattr("ternary_lib.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert __main__.run() == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_a_strangers_record_carries_no_control_sequence_to_the_terminal(tmp_path, capsys):
+    given = micro_arguments("--run-dir", tmp_path / "run", "--resume", "--quiet")
+    assert main(given) == 0
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    hostile = {"warnings": ["\x1b[2J\x1b]0;mine\x07ok\nRecord: elsewhere"], "started": "\x1b[31mHA\n", "name": "x\x1b[1m\ny"}
+    (tmp_path / "run" / "record.json").write_text(json.dumps(record | hostile))
+    capsys.readouterr()
+    main(given)
+    out, err = capsys.readouterr()
+    assert all(c.isprintable() for c in (out + err).replace("\n", ""))
+    assert "elsewhere" in err and not any(line.startswith("Record: elsewhere") for line in (out + err).splitlines())
+
+
+def test_an_errors_own_words_carry_none_either(capsys):
+    print_error("\x1b[2J of a notebook\nand its \x07 second line")
+    assert capsys.readouterr().err == "error: \\x1b[2J of a notebook and its \\x07 second line\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_benchmarks_record_replaces_no_link_and_no_device(tmp_path, capsys, kind):
+    output = tmp_path / "out.json"
+    output.symlink_to(output) if kind == "link" else os.mkfifo(output)
+    assert main(["benchmark", "--config", "configs/smoke.yaml", "--trials", "1", "--output", str(output)]) == 2
+    assert "is there and no plain file" in capsys.readouterr().err
+    assert output.is_symlink() if kind == "link" else output.is_fifo()
+
+
+def test_a_benchmark_that_could_not_be_written_is_not_begun(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    assert main(["benchmark", "--config", "configs/smoke.yaml", "--trials", "1", "--output", str(tmp_path / "out.json")]) == 2
+    assert "no permission to write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["train", "--config", "configs/smoke.yaml", "--run-dir", ""], ["train", "--config", " "],
+                                   ["compare", "configs/smoke.yaml", "", "--seeds", "1", "2"]])  # fmt: skip
+def test_an_empty_word_is_no_name(capsys, given):
+    assert main(given) == 2
+    assert "expected something, got an empty word" in capsys.readouterr().err
+
+
+def test_a_schedulers_address_has_a_port(tmp_path):
+    done = ternary("sweep", "configs/sweeps/guide.yaml", "--output", tmp_path / "out", "--scheduler", "somewhere")
+    assert_one_clear_line(done, "--scheduler somewhere", "tcp://host:8786")

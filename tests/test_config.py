@@ -332,7 +332,7 @@ def test_a_dumped_configuration_reads_back_equal(write, name):
 
 @given(
     seed=st.integers(0, 2**63 - 1),
-    boost=st.floats(0, 1e9),
+    boost=st.just(0.0) | st.floats(1e-30, 1e9),
     rate=st.floats(1e-12, 1),
     widths=st.lists(st.integers(1, 10_000), min_size=1, max_size=4),
 )
@@ -344,6 +344,19 @@ def test_any_values_survive_the_round_trip(tmp_path_factory, seed, boost, rate, 
     path.write_text(dump_config(cfg), encoding="utf-8")
     assert load_config(path) == cfg
     assert (cfg.seed, cfg.schedules.tau_a.boost, cfg.statenet.learning_rate, cfg.model.encoder_widths) == (seed, boost, rate, tuple(widths))
+
+
+@pytest.mark.parametrize("value", [1e-320, 1e-31, 1.1e30, -1e300])
+@pytest.mark.parametrize("key", ["schedules.tau_a.offset", "schedules.beta.lag"])
+def test_a_number_that_single_precision_cannot_compute_with_is_refused(key, value):
+    assert f"{key}: input should be 0 or of a size from 1e-30 to 1e+30, got " in refusal("configs/smoke.yaml", {key: value})
+
+
+@pytest.mark.parametrize("key", ["loss.free_bits", "schedules.tau_a.period", "statenet.penalty", "statenet.learning_rate"])
+def test_so_is_a_positive_one(key):
+    assert load_config("configs/smoke.yaml", {key: 1e30}) and load_config("configs/smoke.yaml", {key: 1e-30})
+    for value in (1e-31, 1e31):
+        assert f"{key}: " in refusal("configs/smoke.yaml", {key: value})
 
 
 def test_the_hash_is_of_the_numbers_and_not_of_the_name():

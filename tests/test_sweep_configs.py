@@ -12,6 +12,12 @@ def variants(*arguments):
     return list(dict.fromkeys(task.variant for task in sweeps.of_configs(*arguments)))
 
 
+def test_one_configuration_by_two_paths_counts_once_and_a_seed_is_given_once():
+    assert sweeps.of_configs([SMOKE, f"configs/../{SMOKE}"], [0, 1]) == sweeps.of_configs([SMOKE], [0, 1])
+    with pytest.raises(ConfigError, match=r"^seeds 0 1 0: each is to be given once$"):
+        sweeps.of_configs([SMOKE], [0, 1, 0])
+
+
 def test_one_mapping_is_for_all():
     tasks = sweeps.of_configs([SMOKE, "configs/ternary_v5_5_fast.yaml"], [3, 4], OFF)
     assert [(t.variant, t.config.seed) for t in tasks] == [(name, seed) for seed in (3, 4) for name in ("smoke", "ternary_v5_5_fast")]

@@ -65,6 +65,13 @@ def test_a_resumed_run_is_shown_whole_and_once(tmp_path):
     assert_shows(tmp_path, history)
 
 
+@pytest.mark.parametrize("target", ["events", "nowhere"])
+def test_a_link_that_leads_nowhere_is_refused_before_any_training(tmp_path, capsys, target):
+    (tmp_path / "events").symlink_to(tmp_path / target)
+    assert main([*micro_arguments("--run-dir", tmp_path / "run"), "--tensorboard", str(tmp_path / "events")]) == 2
+    assert "is no folder" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
 def test_without_the_package_there_is_one_clear_line_and_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.delattr("torch.utils.tensorboard", raising=False)

@@ -258,7 +258,7 @@ def test_weights_of_somebodys_own_are_not_written_over(reference, tmp_path):
 def test_a_model_whose_checkpoints_could_not_be_read_is_not_trained(tmp_path):
     with pytest.raises(ConfigError, match="at most 256 are read"):
         train(micro_config(model__decoder_b_width=2600), tmp_path / "run", progress=False)
-    assert not (tmp_path / "run").exists() or os.listdir(tmp_path / "run") == []
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("more", [{}, {"evaluation__every": 3}, {"data__train": 17_683, "data__validation": 2_000}])
@@ -343,7 +343,7 @@ def test_evaluate_gives_the_recorded_numbers(reference):
     assert load_run(reference.run_dir).record["final"]["b"]["coverage.argmax.3000"] == row["b.coverage.argmax.3000"]
 
 
-DIVERGING = {"training__weight_decay": 1e30}, {"loss__repulsion_sigma": 1e-30}, {"schedules__tau_a": {"start": 1e300, "end": 1e300}}
+DIVERGING = {"training__weight_decay": 1e30}, {"loss__repulsion_sigma": 1e-30}, {"schedules__tau_a": {"start": 1e30, "end": 1e30}}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
@@ -376,6 +376,53 @@ def test_weights_that_an_epochs_last_step_broke_are_not_saved(tmp_path):
     else:
         tensors, _ = checkpoint.load(last)
         assert all(torch.isfinite(value).all() for name, value in tensors.items() if name.startswith(("model/", "history/validation")))
+
+
+@pytest.mark.parametrize("name", ["model/statenet.encoder.0.weight", "optimizer/exp_avg_sq", "controller/lambdas"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_state_that_is_not_finite_is_not_saved(tmp_path, name, value):
+    """Every loss may be a number while StateNet, its weights or an average no longer are: from there nothing could go on."""
+    config = micro_config()
+    trainer, log = Trainer(config, "plain"), journal.Journal(config, tmp_path, "plain")
+    log.untrained = {"none": 0}
+    controls, means = trainer.train_epoch(0)
+    log.close_epoch(trainer.snapshot(), controls[0], means[0])
+    good = (tmp_path / "last.safetensors").read_bytes()
+    controls, means = trainer.train_epoch(1)
+    broken = trainer.snapshot()
+    broken[name].view(-1)[0] = value
+    with pytest.raises(TrainingError, match=rf"^epoch 1, after its last step, seed 42: {name} is {value}; the last good state, of 1 epo"):
+        log.close_epoch(broken, controls[0], means[0])
+    assert (tmp_path / "last.safetensors").read_bytes() == good
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_correction_that_is_not_finite_is_named_before_a_step_is_taken(tmp_path, every):
+    config = micro_config(statenet__learning_rate=1e29, evaluation__every=every)
+    words = r"epoch 2, before its first step, seed 42: lambda_1 is nan; .*; smaller numbers of statenet are the first thing to try$"
+    with pytest.raises(TrainingError, match=words):
+        train(config, tmp_path / "run", progress=False)
+
+
+def test_a_pathway_that_gets_no_gradient_is_named(tmp_path):
+    weights = {"lambdas": [0.7, 0.0, 0.0], "lambda_bounds": [[0.5, 0.95], [0.0, 0.0], [0.0, 0.0]], "scale_bounds": [1.0, 1.0]}
+    alone = {"start": 0.0, "consolidated": 0.0, "final": 0.0}
+    record = train(micro_config(balance=weights, schedules__rho=alone), tmp_path / "run", progress=False).record
+    assert "pathway B gets no gradient: its mean norm is 0 in epoch 3 (below 1e-06 in epochs 0 to 3)" in record["warnings"]
+    assert not any("pathway A gets no gradient" in line for line in record["warnings"])
+
+
+def test_sigterm_ends_a_training_as_ctrl_c_does(tmp_path):
+    config = ("--set=schedules.total_epochs=400", "--set=schedules.phases=[100, 200, 300]", "--run-dir", tmp_path / "run", "--quiet")
+    process = subprocess.Popen(command(*micro_arguments(*config)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "last.safetensors").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "")
+    assert err.startswith("error: terminated; go on with: ternary train ") and err.count("\n") == 1
+    assert not (tmp_path / "run" / ".lock").exists() and not list((tmp_path / "run").glob(".*.tmp"))
 
 
 def test_subnormal_numbers_count_as_zero_within_and_nowhere_else():
