@@ -168,7 +168,7 @@ def _set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
 def describe_fault(error: ValidationError, root: type[BaseModel] = Config) -> str:
     """One line for the first fault pydantic found: the key, and what was expected or the name that was perhaps meant."""
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    key = ".".join(str(part)[:80] for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
         parent = _section_at(root, first["loc"][:-1])
         known = list(parent.model_fields) if parent else []

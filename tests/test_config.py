@@ -346,6 +346,10 @@ def test_any_values_survive_the_round_trip(tmp_path_factory, seed, boost, rate, 
     assert (cfg.seed, cfg.schedules.tau_a.boost, cfg.statenet.learning_rate, cfg.model.encoder_widths) == (seed, boost, rate, tuple(widths))
 
 
+def test_a_key_of_any_length_is_quoted_in_part():
+    assert len(refusal("configs/smoke.yaml", {"evaluation": {"x" * 5_000: 1}})) < 300
+
+
 @pytest.mark.parametrize("value", [1e-320, 1e-31, 1.1e30, -1e300])
 @pytest.mark.parametrize("key", ["schedules.tau_a.offset", "schedules.beta.lag"])
 def test_a_number_that_single_precision_cannot_compute_with_is_refused(key, value):
