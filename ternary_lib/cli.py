@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _ended_by(signal.SIGTERM):
             args = build_parser().parse_args(given)
-            _require_words(args)
+            _require_words(args, given)
             return args.run(args)
     except InputError as error:
         return _fail(error, 2)
@@ -77,12 +77,14 @@ def _ended_by(number: int) -> Iterator[None]:
         signal.signal(number, before)
 
 
-def _require_words(args: argparse.Namespace) -> None:
+def _require_words(args: argparse.Namespace, given: Sequence[str]) -> None:
     from ternary_lib.config import ConfigError
 
     for name, value in vars(args).items():
         if any(isinstance(word, str) and not word.strip() for word in (value if isinstance(value, list) else [value])):
-            raise ConfigError(f"{name.replace('_', '-')}: expected something, got an empty word")
+            option = f"--{name.replace('_', '-')}"
+            shown = option if any(word.partition("=")[0] == option for word in given) else name
+            raise ConfigError(f"{shown}: expected something, got an empty word")
 
 
 class Parser(argparse.ArgumentParser):

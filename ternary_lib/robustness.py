@@ -51,11 +51,11 @@ def _mistakes(record: dict[str, Any]) -> str:
 
 def _files(record: dict[str, Any]) -> str:
     rows = [
-        (kind, p["inputs"], p["refused"], p["read"], p["other"], f"{p['slowest_s']:.2f}", p["grown_mb"])
+        (kind, p["inputs"], p["refused"], p["read"], p["other"], f"{p['slowest_s']:.2f}")
         for kind, p in record["loaders"].items()
     ]
-    total = ("**all**", *(sum(row[k] for row in rows) for k in range(1, 5)), f"{max(float(row[5]) for row in rows):.2f}", "")
-    heading = ("kind of file", "inputs", "refused in one line", "read", "anything else", "slowest, s", "memory grown, MB")
+    total = ("**all**", *(sum(row[k] for row in rows) for k in range(1, 5)), f"{max(float(row[5]) for row in rows):.2f}")
+    heading = ("kind of file", "inputs", "refused in one line", "read", "anything else", "slowest, s")
     return _table(heading, [*rows, total]) + _made(record)
 
 

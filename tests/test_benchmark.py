@@ -151,7 +151,7 @@ def test_it_puts_threads_back_and_may_outlast_the_configured_epochs(tmp_path, on
         (["--seed", "-1"], ["seed"]),
         (["--output", "no_such_folder/b.json"], ["no_such_folder/b.json", "folder that exists"]),
         (["--output", "configs"], ["--output configs"]),
-        (["--output", ""], ["--output", "expected a file"]),
+        (["--output", ""], ["--output", "expected something, got an empty word"]),
         (["--config", "configs/smoek.yaml"], ["did you mean 'configs/smoke.yaml'"]),
     ],
 )
