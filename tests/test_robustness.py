@@ -79,7 +79,7 @@ def test_records_become_the_tables_of_the_page(made):
     assert "| training | 36 | 19 | 17 | — | 4 |\n" in found["kills"]
     assert "| configuration | 1,000 | 999 | 70 |\n| checkpoint | 30 | 30 | — |\n| **all** | 1,030 | 1,029 | 70 |\n" in found["mistakes"]
     assert "| configuration | 1,900 | 1,800 | 98 | 2 | 0.50 |\n" in found["files"]
-    assert "| **all** | 2,000 | 1,890 | 108 | 2 | 0.50 |  |\n" in found["files"]
+    assert "| **all** | 2,000 | 1,890 | 108 | 2 | 0.50 |\n" in found["files"]
     assert "| permissive | 2 |\n" in found["packages"] and "| **all** | 4 |\n" in found["packages"]
     assert found["packages"].endswith("Known vulnerabilities: no answer.\n")
     assert "| 3.12.1 | — | no | others | — | — | — |\n" in found["machines"]
