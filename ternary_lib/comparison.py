@@ -177,7 +177,12 @@ def differences(
 
 
 def paired(table: Mapping[str, Mapping[int, Record]], pairs: Sequence[tuple[str, str]], metrics: Sequence[str]) -> list[Difference]:
-    """Each pair's first variant minus its second: as :func:`differences`, the references chosen freely."""
+    """Each pair's first variant minus its second: as :func:`differences`, the references chosen freely.
+
+    Raises:
+        ValueError: as :func:`differences`.
+        ConfigError: a measure is infinite in some run, so that a difference has no mean; one line.
+    """
     found = []
     for variant, reference in pairs:
         for pathway in (p for p in pathways_of(table[variant]) if p in pathways_of(table[reference])):
@@ -186,6 +191,10 @@ def paired(table: Mapping[str, Mapping[int, Record]], pairs: Sequence[tuple[str,
                 shared = sorted(theirs.keys() & ours.keys())
                 if len(shared) < 2:
                     raise ValueError(f"{variant}: shares {len(shared)} seeds with {reference}; two are the least an interval takes")
+                for name, of in ((reference, theirs), (variant, ours)):
+                    if broken := [s for s in shared if not math.isfinite(of[s])]:
+                        what = f"{METRICS[metric].label} of pathway {pathway.upper()}, {name} seed {broken[0]}"
+                        raise ConfigError(f"{what}: {of[broken[0]]}, so that no difference has a mean; leave out the measure {metric}")
                 found.append(_paired(variant, pathway, metric, [ours[s] - theirs[s] for s in shared]))
     corrected = holm([d.p for d in found])
     return [d._replace(p_holm=p) for d, p in zip(found, corrected, strict=True)]
@@ -231,15 +240,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def describe(table: Mapping[str, Mapping[int, Record]], reference: str, rows: Sequence[Difference]) -> str:
-    """The comparison as a table of text."""
+    """The comparison as a table of text; the reference's mean is that over the seeds which a row's variant shares with it."""
     seeds = ", ".join(map(str, sorted(table[reference])))
-    lines = [f"Against {reference} (seeds {seeds}), paired by seed, mean difference and its 95 % interval."]
+    lines = [f"Against {reference} (seeds {seeds}), paired by the n seeds in common: its mean over them, mean difference, 95 % interval."]
     columns = f"  {'':32}{'n':>3}{reference[:14]:>16}{'difference':>14}{'95 % interval':>26}{'p (Holm)':>11}"
     for metric in dict.fromkeys(row.metric for row in rows):
         chosen = METRICS[metric]
         lines += ["", f"{chosen.label} ({chosen.unit})", columns]
         for row in (r for r in rows if r.metric == metric):
-            base = summary(list(values(table[reference], row.pathway, metric).values())).mean
+            shared = {seed: table[reference][seed] for seed in table[row.variant].keys() & table[reference].keys()}
+            base = summary(list(values(shared, row.pathway, metric).values())).mean
             name = f"{row.variant[:29]} {row.pathway.upper()}"
             interval = f"[{row.low:+.4g}, {row.high:+.4g}]"
             lines.append(f"  {name:32}{row.n:3}{base:16.5g}{row.mean:+14.4g}{interval:>26}{row.p_holm:11.3g}")

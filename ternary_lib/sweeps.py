@@ -178,7 +178,11 @@ def run_sweep(
         task, error = failed[0]
         which = ", ".join(f"{t.variant} seed {t.config.seed}" for t, _ in failed[:5])
         raise SweepError(f"{len(failed)} of {len(tasks)} runs failed ({which}); the first: {error}")
-    return [stored(task, root) or {} for task in tasks]
+    made = [stored(task, root) for task in tasks]
+    if None in made:
+        task = tasks[made.index(None)]
+        raise SweepError(f"the record of {task.variant} seed {task.config.seed} is of another torch or library than this process's")
+    return made
 
 
 def verify(
@@ -300,11 +304,17 @@ def _on_cluster(tasks: Sequence[Task], folder: Path | None, scheduler: str) -> I
 
 
 def _require_same_code(client: Any, scheduler: str) -> None:
-    workers = client.run(records.source_hash)
+    workers = client.run(_makes_numbers)
     if not workers:
         raise ConfigError(f"--scheduler {scheduler}: has no workers; start some with: dask worker {scheduler} --nthreads 1")
-    if set(workers.values()) != {records.source_hash()}:
-        raise ConfigError(f"--scheduler {scheduler}: its workers have another version of ternary_lib than this process")
+    for what, ours in _makes_numbers().items():
+        if theirs := {str(of.get(what)) for of in workers.values()} - {ours}:
+            raise ConfigError(f"--scheduler {scheduler}: a worker has another {what} ({min(theirs)[:16]}) than this process ({ours[:16]})")
+
+
+def _makes_numbers() -> dict[str, str]:
+    # What a run's numbers depend on, apart from its configuration and the machine.
+    return {"ternary_lib": records.source_hash(), "NUMBERS": str(records.NUMBERS), "torch": records.versions()["torch"].split("+")[0]}
 
 
 def _beside(sweep: int, index: int, task: Task, folder: Path | None) -> tuple[int, dict[str, Any]]:

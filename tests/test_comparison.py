@@ -6,6 +6,7 @@ import pytest
 
 from ternary_lib import comparison
 from ternary_lib.comparison import METRICS, comparable, differences, holm, paired, summary
+from ternary_lib.config import ConfigError
 from ternary_lib.coverage import uniform_coverage
 from ternary_lib.operations import NUM_OPERATIONS
 
@@ -176,3 +177,21 @@ def test_the_text_names_reference_seeds_and_values():
     table = table_of(reference=[0.1, 0.2], other=[0.2, 0.4])
     text = comparison.describe(table, "reference", differences(table, "reference", ["exact_test"]))
     assert "seeds 0, 1" in text and "+0.15" in text and "exact reconstruction alone" in text
+
+
+def test_the_references_mean_in_the_text_is_over_the_seeds_in_common():
+    table = table_of(reference=[0.1, 0.2, 0.9], other=[0.2, 0.4])
+    row = next(line for line in comparison.describe(table, "reference", differences(table, "reference", ["exact_test"])).splitlines()
+               if line.strip().startswith("other A"))
+    assert row.split()[2:5] == ["2", "0.15", "+0.15"]  # n, (0.1 + 0.2)/2, and what the other has more
+
+
+def test_an_infinite_measure_is_named_and_spoils_no_correction():
+    """inf - inf has no mean and no p: sorted with the others it would lift every p after it to 1."""
+    table = table_of(reference=[0.1, 0.2], other=[0.2, 0.4])
+    for seed, last in ((0, 2e5), (1, None)):
+        for name in table:
+            for p in "ab":
+                table[name][seed]["final"][p]["draws_to_complete"] = last
+    with pytest.raises(ConfigError, match=r"^expected draws .* of pathway A, reference seed 1: inf, .*; leave out the measure draws_ratio$"):
+        differences(table, "reference", ["exact_test", "draws_ratio"])

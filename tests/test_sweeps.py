@@ -12,7 +12,7 @@ import pytest
 import yaml
 from micro import OVERRIDES, ROOT, command, ternary
 
-from ternary_lib import records, sweeps
+from ternary_lib import records, sweeps, tuning
 from ternary_lib.config import ConfigError, config_from_mapping, load_config
 from ternary_lib.sweeps import SweepError, Task, condensed, load_sweep, of_configs, repeats, run_sweep, run_task, select, stored, verify
 
@@ -98,22 +98,51 @@ def test_every_committed_sweep_loads_and_states_what_its_variants_change(path):
     assert all(task.label != task.variant for task in tasks), "a reader needs a label"
 
 
-def test_variants_of_the_ablations_change_one_thing_and_keep_the_recipe():
-    production = load_config("configs/ternary_v5_5.yaml").model_dump(mode="json")
+ALONE = "balance.lambda_bounds balance.lambdas balance.scale_bounds schedules.rho.consolidated schedules.rho.final schedules.rho.start"
+CHANGED = {  # every key in which a variant of the ablations differs from the full system
+    "full": "",
+    "published": "balance.initial_norm balance.lambda_step balance.momentum balance.norm_after_clip loss.latent_entropy loss.repulsion "
+    "schedules.lambda_3.amplitude schedules.lambda_3.base schedules.lambda_3.offset schedules.lambda_3.period "
+    "schedules.rho.gate schedules.rho.ramp_epochs schedules.tau_a.offset statenet.signal",
+    "rho_0": "schedules.rho.consolidated schedules.rho.final schedules.rho.start",
+    "stop_gradient_off": "model.stop_gradient",
+    "gate_fall_back": "schedules.rho.gate",
+    "a_alone": ALONE,
+    "b_alone": ALONE,
+    "b_wide": f"{ALONE} model.decoder_b_width",
+    "tau_1": "schedules.tau_a.amplitude schedules.tau_a.boost schedules.tau_a.end schedules.tau_b.boost schedules.tau_b.end "
+    "schedules.tau_b.start",
+    "beta_0.1": "schedules.beta.end schedules.beta.lag schedules.beta.start",
+    "beta_0.3": "schedules.beta.end schedules.beta.lag schedules.beta.start",
+    "beta_0.6": "schedules.beta.end schedules.beta.lag",
+    "beta_1.0": "schedules.beta.lag schedules.beta.start",
+    "no_alignment": "balance.lambda_bounds balance.lambdas",
+    "alignment_hard": "loss.latent_entropy",
+    "no_repulsion": "loss.repulsion_weight",
+    "no_output_entropy": "loss.output_entropy_weight",
+    "no_balance": "balance.scale_bounds",
+    "statenet_off": "statenet.lambda_scale statenet.lr_scale statenet.signal",
+    "statenet_detached": "statenet.signal",
+    "statenet_hypergradient": "statenet.signal",
+    "statenet_hypergradient_free": "statenet.penalty statenet.signal",
+    "statenet_random": "statenet.signal",
+}
+
+
+def leaves(mapping, prefix=""):
+    for key, value in mapping.items():
+        yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+
+
+def test_variants_of_the_ablations_change_what_they_say_and_keep_the_recipe():
+    production = dict(leaves(load_config("configs/ternary_v5_5.yaml").model_dump(mode="json", exclude_none=True)))
     tasks = {t.variant: t for t in load_sweep("configs/sweeps/ablations.yaml") if t.config.seed == 0}
-    changed = {}
+    how = {"name", "seed", "training.checkpoint_every"} | {key for key in production if key.startswith("evaluation.")}
     for name, task in tasks.items():
-        ours = task.config.model_dump(mode="json")
-        sections = {k for k in production if k not in ("name", "seed", "evaluation", "training") and ours[k] != production[k]}
-        changed[name] = sections
-        assert {k: v for k, v in ours["training"].items() if k != "checkpoint_every"} == {
-            k: v for k, v in production["training"].items() if k != "checkpoint_every"
-        }
-        assert ours["evaluation"]["budgets"] == production["evaluation"]["budgets"]
-    assert changed["full"] == set()
-    assert changed["rho_0"] == changed["tau_1"] == changed["beta_0.3"] == {"schedules"}
-    assert changed["stop_gradient_off"] == {"model"} and changed["no_repulsion"] == {"loss"}
-    assert changed["no_balance"] == changed["no_alignment"] == {"balance"} and changed["statenet_random"] == {"statenet"}
+        ours = dict(leaves(task.config.model_dump(mode="json", exclude_none=True)))
+        assert {key for key, value in ours.items() if key not in how and value != production.get(key)} == {*CHANGED[name].split()}, name
+        assert ours["evaluation.budgets"] == production["evaluation.budgets"]
+    assert {*tasks} - {tuning.VARIANT} == {*CHANGED} - {tuning.VARIANT}
     assert len(tasks["full"].config.schedules.phases) == 3
     assert sum(t.variant == "full" for t in load_sweep("configs/sweeps/ablations.yaml")) == 10
 
@@ -359,6 +388,16 @@ def test_a_run_given_out_again_after_its_record_was_stored_is_not_trained_again(
     assert [p.name for p in tmp_path.iterdir()] == [f"{tasks[0].run}.json"]
 
 
+@pytest.mark.parametrize("what", ["ternary_lib", "NUMBERS", "torch"])
+def test_a_worker_whose_numbers_would_be_others_is_refused(what):
+    class Client:
+        def run(self, makes_numbers):
+            return {"first": makes_numbers(), "second": makes_numbers() | {what: "0.0.1"}}
+
+    with pytest.raises(ConfigError, match=rf"^--scheduler tcp://one:8786: a worker has another {what} \(0\.0\.1\) than this process \("):
+        sweeps._require_same_code(Client(), "tcp://one:8786")
+
+
 def test_a_scheduler_that_is_not_there_is_refused(swept, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(sweeps, "CONNECT_SECONDS", 1)
@@ -378,7 +417,7 @@ def test_sweep_and_compare_from_the_command_line(swept):
     rows = json.loads(compared.stdout)
     assert [(r["variant"], r["pathway"], r["n"]) for r in rows] == [("random", "a", 2), ("random", "b", 2)]
     table = ternary("compare", path, "--output", store, "--quiet", "--reference", "random")
-    assert table.returncode == 0 and "Against random (seeds 0, 1), paired by seed" in table.stdout
+    assert table.returncode == 0 and "Against random (seeds 0, 1), paired by the n seeds in common" in table.stdout
 
 
 @pytest.mark.parametrize(
