@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 from ternary_lib.config import load_config
@@ -217,6 +218,40 @@ def spread(tau: float) -> float:
 
     mu = torch.linspace(-2, 2, 16)
     return float((sample_latent(mu, torch.zeros(16), tau, stream(42, "claims")) - mu).abs().max())
+
+
+@lru_cache(maxsize=8)
+def _elsewhere(tau: float) -> list[float]:
+    import torch
+
+    from ternary_lib.randomness import stream
+    from ternary_lib.weights import RELEASED, load_model
+
+    found, x = [], all_operations()[::19]
+    for name, release in RELEASED.items():
+        if release.checkpoint == "last":
+            model = load_model(name)
+            for pathway in (model.pathway_a, model.pathway_b):
+                with torch.inference_mode():
+                    mu, logvar = pathway.encoder(x)
+                    noise = torch.randn(64, *mu.shape, generator=stream(42, "claims"))
+                    z = (mu + tau * (0.5 * logvar).exp() * noise).flatten(0, 1)
+                    made, own = (torch.cat([pathway.decoder(part).argmax(-1) for part in codes.split(4096)]) for codes in (z, mu))
+                found.append(float((made != own.repeat(64, 1)).any(-1).double().mean()))
+    return found
+
+
+@fact
+def drawn_elsewhere(tau: float) -> float:
+    """Per cent of draws from a posterior, at a τ, that are decoded to another operation than its mean is; mean over released networks."""
+    found = _elsewhere(tau)
+    return 100 * sum(found) / len(found)
+
+
+@fact
+def elsewhere_gain(low: float, high: float) -> float:
+    """Points by which that share is higher at the one τ than at the other, in the released pathway where it is least so."""
+    return 100 * min(b - a for a, b in zip(_elsewhere(low), _elsewhere(high), strict=True))
 
 
 @fact

@@ -238,6 +238,10 @@ def _numbers(value: Value) -> SimpleNamespace:
     found = value.model_dump()
     if value.n == EXACT:
         found |= dict.fromkeys(("low", "high", "least", "most"), value.mean) | {"sd": 0.0}
+    elif value.mean is not None and value.high is not None:
+        # One more run of ours lies here in 95 of 100 cases: mean ± t·sd·√(1 + 1/n), where the mean's interval is ± t·sd·√(1/n).
+        half = (value.high - value.mean) * math.sqrt(value.n + 1)
+        found |= {"next_low": value.mean - half, "next_high": value.mean + half}
     return SimpleNamespace(**found)
 
 

@@ -13,7 +13,9 @@ from statistics import fmean
 from typing import Any
 
 from ternary_lib.comparison import METRICS
+from ternary_lib.config import config_from_mapping
 from ternary_lib.coverage import efficiency
+from ternary_lib.data import split_indices
 from ternary_lib.operations import NUM_OPERATIONS
 
 Record = Mapping[str, Any]
@@ -195,11 +197,15 @@ def column_gap(record: Record, upper: str, lower: str, first: int, last: int) ->
 
 
 @of_record
-def lost_since(record: Record, column: str, epoch: int) -> float:
-    """A column at an epoch less its lowest value from there to the end."""
-    start = record["history"]["epoch"].index(epoch)
-    column_ = record["history"][column][start:]
-    return float(column_[0] - min(column_))
+def change_of(record: Record, column: str, before: list[int], after: list[int]) -> float:
+    """Mean of a column over the later span's tenth epochs less that over the earlier one's."""
+    return mean_of(record, column, *after) - mean_of(record, column, *before)
+
+
+@of_record
+def coverage_change(record: Record, mode: str, pathway: str, before: list[int], after: list[int]) -> float:
+    """Points by which the mean coverage of the later span's tenth epochs exceeds that of the earlier one's."""
+    return 100 * change_of(record, f"{pathway}.coverage.{mode}.{budget(record)}", before, after) / NUM_OPERATIONS
 
 
 @of_record
@@ -225,6 +231,13 @@ def imbalance(record: Record) -> float:
 
 
 @of_record
+def balanced_within(record: Record, factor: float) -> float:
+    """Per cent of the tenth epochs whose grad_ratio is within a factor of 1, either way."""
+    rows = _rows(record, 0, record["history"]["epoch"][-1])
+    return 100 * _mean([abs(math.log(record["history"]["grad_ratio"][row])) <= math.log(factor) for row in rows])
+
+
+@of_record
 def exact_unseen(record: Record, pathway: str) -> float:
     """Per cent of the operations never trained on (validation and test sets together) rebuilt exactly, alone, last epoch."""
     data, last = record["config"]["data"], record["final"][pathway]
@@ -237,6 +250,20 @@ def exact_unseen(record: Record, pathway: str) -> float:
 def unseen_gap(record: Record, pathway: str) -> float:
     """Points by which exact reconstruction of trained operations exceeds that of operations never trained on."""
     return 100 * record["final"][pathway]["exact_train"] - exact_unseen(record, pathway)
+
+
+@of_record
+def missed_by(record: Record, pathway: str) -> float:
+    """Operations that the last epoch's draws (argmax) did not find; ``both``: neither pathway's. Complete records alone list them."""
+    return float(len(set.intersection(*(set(record["final"][name]["missed"]) for name in (("a", "b") if pathway == "both" else pathway)))))
+
+
+@of_record
+def generation_gap(record: Record, pathway: str) -> float:
+    """Points by which the trained operations are covered better than the unseen ones (argmax, last epoch). Complete records alone."""
+    trained = set(split_indices(config_from_mapping(record["config"]).data).train.tolist())
+    lost = len(trained.intersection(missed := record["final"][pathway]["missed"]))
+    return 100 * ((len(missed) - lost) / (NUM_OPERATIONS - len(trained)) - lost / len(trained))
 
 
 @of_record

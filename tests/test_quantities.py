@@ -2,8 +2,11 @@
 
 import pytest
 
+from ternary_lib import records
 from ternary_lib.computed_facts import FACTS
+from ternary_lib.config import config_from_mapping
 from ternary_lib.coverage import efficiency
+from ternary_lib.data import split_indices
 from ternary_lib.operations import NUM_OPERATIONS
 from ternary_lib.quantities import OF_RECORD
 
@@ -38,7 +41,9 @@ BY_HAND = [
     ("epochs_after_best", {}, {}, 30),
     ("epochs_trained", {}, {}, 60),
     ("seconds_per_epoch", {}, {}, 2),
-    ("lost_since", {"column": "x", "epoch": 19}, {"x": [0.1, 0.9, 0.95, 0.4, 0.6, 0.7]}, 0.5),
+    ("change_of", {"column": "x", "before": [0, 19], "after": [40, 59]}, {"x": [0.1, 0.3, 9, 9, 0.6, 0.8]}, 0.5),
+    ("coverage_change", {"mode": "argmax", "pathway": "a", "before": [0, 9], "after": [20, 39]}, {}, 100 * 500.5 / NUM_OPERATIONS),
+    ("balanced_within", {"factor": 2}, {"grad_ratio": [1.0, 2.1, 0.51, 0.49, 1.9, 1.0]}, 100 * 4 / 6),
     ("in_balance", {"first": 10, "last": 49}, {"gate_open": [0, 1, 0, 1, 1, 0]}, 75),
     ("closed_epochs", {}, {"gate_open": [0, 1, 0, 1, 0, 0], "phase": [1, 3, 3, 3, 3, 4]}, 2),
     ("imbalance", {}, {"grad_ratio": [1.0, 2.0, 0.5, 1.0, 1.0, 1.0]}, 0.6931471805599453 / 3),
@@ -56,6 +61,22 @@ BY_HAND = [
 @pytest.mark.parametrize(("name", "given", "columns", "expected"), BY_HAND, ids=lambda v: v if isinstance(v, str) else "")
 def test_quantities_of_a_record_by_hand(name, given, columns, expected):
     assert OF_RECORD[name](record(**columns), **given) == pytest.approx(expected)
+
+
+def test_who_is_missed_and_whether_it_was_trained_on():
+    """Of 19,683 operations A misses one trained and three unseen ones, B two of them."""
+    complete = records.load_record("ternary_v5_5_seed42")
+    split = split_indices(config_from_mapping(complete["config"]).data)
+    a = [*split.train[:1].tolist(), *split.test[:2].tolist(), *split.validation[:1].tolist()]
+    complete["final"]["a"]["missed"], complete["final"]["b"]["missed"] = a, a[:2]
+    assert [OF_RECORD["missed_by"](complete, p) for p in ("a", "b", "both")] == [4, 2, 2]
+    assert OF_RECORD["generation_gap"](complete, "a") == pytest.approx(100 * (3 / 3937 - 1 / 15746))
+
+
+def test_more_is_drawn_elsewhere_at_a_higher_temperature_and_nothing_at_none():
+    assert FACTS["drawn_elsewhere"](0.0) == 0
+    assert 0 < FACTS["drawn_elsewhere"](0.5) < FACTS["drawn_elsewhere"](1.0) <= 100
+    assert FACTS["elsewhere_gain"](0.0, 0.5) <= FACTS["drawn_elsewhere"](0.5)  # the least of several is at most their mean
 
 
 def test_a_fall_within_the_noise_of_counting_is_not_a_clear_one():
