@@ -1,6 +1,7 @@
 # Ternary VAE v5.5, the book. Needs Python 3.11 to 3.13, make and git; everything else goes into .venv/.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.PRECIOUS: results/%.json
 
 VENV := .venv
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -14,6 +15,8 @@ BROWSER_STAMP := $(VENV)/.installed-browser
 JOBS ?= 2
 SITE ?= book/_build/html
 RECORDS := ternary_v5_5 ternary_v5_5_published ternary_v6
+RELIABILITY := reliability mistakes fuzz dependencies
+MEASURED := benchmark ratios stacked machines noticed $(RELIABILITY)
 
 .PHONY: help book book-smoke test coverage mutants check check-pages results reliability notebook-strip lock clean
 
@@ -55,10 +58,7 @@ mutants: $(STAMP) ## change schedules, StateNet, losses and coverage line by lin
 
 reliability: $(STAMP) ## kill training, sweep and book at random moments, make every mistake, damage every kind of file, list the dependencies (an hour)
 	@$(INSTALL) --quiet --editable '.[book,test,quality]'
-	@$(RUN) -m benchmarks.reliability
-	@$(RUN) -m benchmarks.mistakes
-	@$(RUN) -m benchmarks.fuzz
-	@$(RUN) -m benchmarks.dependencies
+	@for name in $(RELIABILITY); do $(RUN) -m benchmarks.$$name || exit $$?; done
 
 check: $(STAMP) ## check every link, anchor and leftover of the built pages (SITE=book/_build/html)
 	@$(RUN) -m ternary_lib.links $(SITE)
@@ -66,9 +66,10 @@ check: $(STAMP) ## check every link, anchor and leftover of the built pages (SIT
 check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
 	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
-results: $(STAMP) ## re-create every missing record: runs of seed 42 with weights and cards, sweeps (many hours), pythae's (where installed), README's picture, the ledger's numbers
+results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is missing: runs of seed 42 with weights and cards, sweeps (many hours), peers, speed, reliability, the ledger's numbers
 	@mkdir -p runs results/runs results/weights
 	@for name in $(RECORDS); do \
+	    if [ -f results/runs/$${name}_seed42.json ] && [ -f results/weights/$${name}_seed42.safetensors ]; then continue; fi; \
 	    $(TERNARY) train --config configs/$$name.yaml --resume > runs/.record || exit $$?; \
 	    run=$$(dirname "$$(sed -n 's/^Record: //p' runs/.record)"); \
 	    cp "$$run/record.json" results/runs/$${name}_seed42.json || exit $$?; \
@@ -76,11 +77,33 @@ results: $(STAMP) ## re-create every missing record: runs of seed 42 with weight
 	    if [ $$name = ternary_v5_5 ]; then $(RUN) -m benchmarks.limit --run "$$run" || exit $$?; fi; \
 	done
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
+	@$(RUN) -m benchmarks.limit
 	@$(RUN) -m benchmarks.larger
-	@if $(RUN) -c 'import pythae' 2>/dev/null; then $(RUN) -m benchmarks.peers; else \
-	    echo "pythae is not installed, so results/peers.json stays as it is; with it: $(RUN) -m pip install -e '.[peers]'"; fi
+	@$(INSTALL) --quiet --editable '.[book,test,peers]'
+	@$(RUN) -m benchmarks.peers
 	@$(RUN) -m ternary_lib.pages
 	@$(RUN) -m ternary_lib.claims --update
+
+# One file a record: to make it again, delete it. Its tools are installed after the environment, so that a new environment makes nothing again.
+results/benchmark.json: | $(STAMP)
+	@$(TERNARY) benchmark --config configs/ternary_v5_5.yaml --trials 10 --output $@
+
+results/ratios.json: | $(STAMP)
+	@$(INSTALL) --quiet --editable '.[book,test,peers]'
+	@$(RUN) -m benchmarks.ratios --output $@
+
+results/stacked.json: | $(STAMP)
+	@$(RUN) -m benchmarks.stacked --output $@
+
+$(RELIABILITY:%=results/%.json): results/%.json: | $(STAMP)
+	@$(INSTALL) --quiet --editable '.[book,test,quality]'
+	@$(RUN) -m benchmarks.$*
+
+results/machines.json: | $(STAMP)
+	@$(RUN) -m benchmarks.machines python3.12 python3.13 --tests
+
+results/noticed.json: | $(STAMP)
+	@$(MAKE) --no-print-directory coverage mutants
 
 notebook-strip: $(STAMP) ## remove outputs from notebooks/, cell ids kept
 	@$(RUN) -m nbstripout --keep-id notebooks/*.ipynb

@@ -1,6 +1,9 @@
 """The fair rival of an adaptive scheme: fixed weights, tuned on seeds that are reported nowhere.
 
-    python -m ternary_lib.tuning      # the ranking, the winner, and its variant for configs/sweeps/ablations.yaml
+    python -m ternary_lib.tuning      # the ranking, and the winner's variants for configs/sweeps/ablations.yaml
+
+A winner at another learning rate than the full system's enters twice: as it is, and the best of its rivals at that rate, since no
+adaptive scheme here may change the rate by more than a twentieth.
 
 The criterion is fixed beforehand: efficiency at the largest budget, mean over the recorded epochs of the last tenth of training,
 over both pathways and over the tuning seeds.
@@ -9,6 +12,7 @@ over both pathways and over the tuning seeds.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +26,8 @@ from ternary_lib.strict_yaml import print_error
 
 SWEEP = "configs/sweeps/tuning.yaml"
 PRODUCTION = "configs/ternary_v5_5.yaml"  # what the winner is tried in, on other seeds
-VARIANT = "tuned_fixed"
+VARIANT, WEIGHTS = "tuned_fixed", "tuned_weights"  # the winner; where its rate is another, the best at the full system's rate
+LABELS = {VARIANT: "fixed weights, tuned", WEIGHTS: "fixed weights, tuned at the full system's rate"}
 LATE = 0.9  # the grid's runs of 100 epochs are judged by their last tenth, measured every other epoch
 
 
@@ -65,10 +70,33 @@ def winner(tasks: Sequence[sweeps.Task], records: Sequence[Record]) -> Candidate
     return ranking(records)[0]
 
 
+def entries(tasks: Sequence[sweeps.Task], records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """The variants that a complete grid adds to the ablations, as overrides of the production configuration.
+
+    Raises:
+        ConfigError: runs are missing.
+    """
+    best = winner(tasks, records)
+    found = {VARIANT: overrides(best)}
+    if not math.isclose(rate_factor(best), 1, rel_tol=1e-6):
+        found[WEIGHTS] = overrides(next(c for c in ranking(records) if math.isclose(rate_factor(c), 1, rel_tol=1e-6)))
+    return found
+
+
+def is_entry(config: Config, changes: Mapping[str, Any]) -> bool:
+    """Whether a configuration is the production run with these overrides; how it is evaluated and saved does not count."""
+    wanted = load_config(PRODUCTION, changes)
+    return all(getattr(config, part) == getattr(wanted, part) for part in ("data", "model", "loss", "balance", "statenet", "schedules"))
+
+
+def rate_factor(chosen: Candidate) -> float:
+    """What the candidate's learning rate is to that of the full system."""
+    return chosen.config.schedules.learning_rate.values[0] / load_config(PRODUCTION).schedules.learning_rate.values[0]
+
+
 def overrides(chosen: Candidate) -> dict[str, Any]:
-    """The winner's weights and rate factor as overrides of the production configuration."""
-    base, schedule = load_config(PRODUCTION), chosen.config.schedules.learning_rate.values
-    factor = schedule[0] / base.schedules.learning_rate.values[0]
+    """A candidate's weights and rate factor as overrides of the production configuration."""
+    base, factor = load_config(PRODUCTION), rate_factor(chosen)
     return {
         "statenet": {"signal": "none", "lr_scale": 0.0, "lambda_scale": 0.0},
         "balance": {"lambdas": list(chosen.config.balance.lambdas), "scale_bounds": [1.0, 1.0]},
@@ -76,9 +104,9 @@ def overrides(chosen: Candidate) -> dict[str, Any]:
     }
 
 
-def as_variant(changes: Mapping[str, Any]) -> str:
+def as_variant(changes: Mapping[str, Any], name: str = VARIANT) -> str:
     """The entry for ``variants`` of configs/sweeps/ablations.yaml."""
-    lines = [f"  {VARIANT}:", '    label: "fixed weights, tuned"', "    set:"]
+    lines = [f"  {name}:", f'    label: "{LABELS[name]}"', "    set:"]
     return "\n".join([*lines, *(f"      {key}: {_flow(value)}" for key, value in changes.items())])
 
 
@@ -105,7 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
     for place, candidate in enumerate(ranking(records), 1):
         s = candidate.score
         print(f"{place:3}  {candidate.label:44} {s.mean:.4f} [{s.low:.4f}, {s.high:.4f}]  n = {s.n}")
-    print(f"\n# {best.label}: chosen on seeds {', '.join(map(str, sorted({r['seed'] for r in records})))}\n{as_variant(overrides(best))}")
+    print(f"\n# {best.label}: chosen on seeds {', '.join(map(str, sorted({r['seed'] for r in records})))}")
+    print("\n".join(as_variant(changes, name) for name, changes in entries(tasks, records).items()))
     return 0
 
 

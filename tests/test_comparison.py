@@ -193,5 +193,6 @@ def test_an_infinite_measure_is_named_and_spoils_no_correction():
         for name in table:
             for p in "ab":
                 table[name][seed]["final"][p]["draws_to_complete"] = last
-    with pytest.raises(ConfigError, match=r"^expected draws .* of pathway A, reference seed 1: inf, .*; leave out the measure draws_ratio$"):
+    words = r"^expected draws .* of pathway A, reference seed 1: inf, .*; leave out the measure draws_ratio$"
+    with pytest.raises(ConfigError, match=words):
         differences(table, "reference", ["exact_test", "draws_ratio"])

@@ -113,6 +113,24 @@ def test_a_missing_python_gives_one_clear_line(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+def test_make_results_makes_every_committed_record(tmp_path):
+    """In a folder with no record, by what make would run; a record that is there, and a run of seed 42, is not made again."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(PROJECT_ROOT / name, tmp_path)
+
+    def commands() -> str:
+        return subprocess.run(["make", "--dry-run", "results"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    stands_for = {"claims.yaml": "ternary_lib.claims --update", "headline.svg": "ternary_lib.pages"}
+    stands_for |= {"benchmark.json": "ternary_lib benchmark", "noticed.json": "coverage mutants"}
+    files = [path for path in (PROJECT_ROOT / "results").iterdir() if path.is_file()]
+    wanted = {path.name: stands_for.get(path.name, f"benchmarks.{path.stem}") for path in files}
+    assert len(wanted) > 10 and {name for name, command in wanted.items() if command not in commands()} == set()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "fuzz.json").write_text("{}")
+    assert "benchmarks.fuzz" not in commands() and "benchmarks.mistakes" in commands()
+
+
 def test_ci_runs_what_the_readme_says():
     script = PROJECT_ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)

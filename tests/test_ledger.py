@@ -111,7 +111,10 @@ def test_once_the_seeds_are_there_every_rule_decides_and_has_its_words(entries, 
 
 def decided(claim, **intervals):
     """The verdict of an entry whose paired numbers have these intervals."""
-    values = {name: Value(n=10, mean=sum(part) / 2, sd=0.1, low=part[0], high=part[1], least=part[0], most=part[1]) for name, part in intervals.items()}
+    values = {
+        name: Value(n=10, mean=(low + high) / 2, sd=0.1, low=low, high=high, least=low, most=high)
+        for name, (low, high) in intervals.items()
+    }
     measured = [m.model_copy(update={"value": values.get(m.name, m.value)}) for m in claim.measured]
     return ledger.decide(claim.model_copy(update={"measured": measured}))
 

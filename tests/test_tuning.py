@@ -74,6 +74,32 @@ def test_the_winners_variant_is_the_production_run_with_its_weights():
     assert config.statenet.signal == "none" and config.statenet.lambda_scale == 0
 
 
+def test_a_winner_at_another_rate_enters_twice_and_one_at_the_same_rate_once():
+    names = list(dict.fromkeys(task.variant for task in TASKS))
+
+    def entered(order):
+        found = [record(t, 19_000 - 500 * order.index(t.variant), 5_000) for t in TASKS]
+        return tuning.entries(TASKS, found)
+
+    fast, same, other = "l_0.7_0.7_0.3_lr_2", "l_0.5_0.5_0.75_lr_1", "l_0.95_0.5_0.3_lr_1"
+    rest = [name for name in names if name not in (fast, same, other)]
+    assert list(entered([same, fast, other, *rest])) == [tuning.VARIANT]
+    both = entered([fast, other, same, *rest])
+    assert list(both) == [tuning.VARIANT, tuning.WEIGHTS]
+    first, second = (load_config(tuning.PRODUCTION, changes) for changes in both.values())
+    assert (first.balance.lambdas, second.balance.lambdas) == ((0.7, 0.7, 0.3), (0.95, 0.5, 0.3))
+    assert second.schedules.learning_rate == load_config(tuning.PRODUCTION).schedules.learning_rate
+    assert tuning.is_entry(first, both[tuning.VARIANT]) and not tuning.is_entry(first, both[tuning.WEIGHTS])
+
+
+def test_the_ablations_hold_the_grids_winners_and_none_before_it_is_complete():
+    found = sweeps.recorded(TASKS)
+    ours = {t.variant: t.config for t in sweeps.load_sweep("configs/sweeps/ablations.yaml") if t.variant in tuning.LABELS}
+    expected = tuning.entries(TASKS, found) if len(found) == len(TASKS) else {}
+    assert ours.keys() == expected.keys()
+    assert all(tuning.is_entry(config, expected[name]) for name, config in ours.items())
+
+
 def test_the_command_prints_the_ranking_the_winner_and_its_variant(tmp_path, monkeypatch, capsys):
     best = TASKS[0].variant
     found = [record(t, c, c) for t in TASKS for c in [18_000 if t.variant == best else 5_000]]
