@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from ternary_lib import records, sweeps
 from ternary_lib.comparison import summary
 from ternary_lib.computed_facts import FACTS
-from ternary_lib.config import ConfigError, describe_fault
+from ternary_lib.config import ConfigError, describe_fault, load_config
 from ternary_lib.quantities import OF_RECORD
 from ternary_lib.sections import Section
 from ternary_lib.strict_yaml import one_line, parse_yaml
@@ -173,6 +173,8 @@ class Store:
                 found = sweeps.recorded(experiments(rest[0])[rest[1]], self.root / "sweeps")
             else:
                 found = [records.read_run(self.root / "runs" / f"{rest[0]}.json")]
+                if not records.same_config(found[0], load_config(f"configs/{found[0]['name']}.yaml")):
+                    raise ConfigError(f"{rest[0]}: the record is of another configuration than configs/{found[0]['name']}.yaml")
             self._found[name] = {record["seed"]: record for record in found}
         return self._found[name]
 

@@ -234,6 +234,17 @@ def test_only_records_of_the_sweeps_own_experiment_count(store):
     assert sorted(store.of("sweeps/ablations/tau_1")) == [0, 1]
 
 
+def test_a_run_of_another_configuration_than_its_files_is_refused(tmp_path, run):
+    (tmp_path / "runs").mkdir()
+    other = copy.deepcopy(run)
+    records.write_json(tmp_path / "runs" / "x.json", other)
+    assert list(ledger.Store(tmp_path).of("runs/x")) == [42]
+    other["config"]["loss"]["repulsion_weight"] = 0.5
+    records.write_json(tmp_path / "runs" / "x.json", other)
+    with pytest.raises(ConfigError, match=r"^x: the record is of another configuration than configs/ternary_v5_5\.yaml$"):
+        ledger.Store(tmp_path).of("runs/x")
+
+
 def test_a_value_is_given_while_seeds_are_missing_but_no_verdict(store):
     m = Measurement(name="done", label="epochs", quantity="epochs_trained", records="sweeps/ablations/tau_1")
     claim = SOUND[0].model_copy(update={"measured": [m], "rule": Rule(confirmed="done.mean == 400", otherwise="refuted")})
