@@ -254,8 +254,13 @@ def unseen_gap(record: Record, pathway: str) -> float:
 
 @of_record
 def missed_by(record: Record, pathway: str) -> float:
-    """Operations that the last epoch's draws (argmax) did not find; ``both``: neither pathway's. Complete records alone list them."""
-    return float(len(set.intersection(*(set(record["final"][name]["missed"]) for name in (("a", "b") if pathway == "both" else pathway)))))
+    """Operations that the last epoch's draws (argmax) did not find; complete records alone list them.
+
+    ``both``: neither pathway's; ``chance``: how many that would be on the mean, did the pathways miss independently.
+    """
+    a, b = (set(record["final"][name]["missed"]) for name in "ab")
+    found = {"a": len(a), "b": len(b), "both": len(a & b), "chance": len(a) * len(b) / NUM_OPERATIONS}
+    return float(found[pathway])
 
 
 @of_record

@@ -69,7 +69,7 @@ def test_who_is_missed_and_whether_it_was_trained_on():
     split = split_indices(config_from_mapping(complete["config"]).data)
     a = [*split.train[:1].tolist(), *split.test[:2].tolist(), *split.validation[:1].tolist()]
     complete["final"]["a"]["missed"], complete["final"]["b"]["missed"] = a, a[:2]
-    assert [OF_RECORD["missed_by"](complete, p) for p in ("a", "b", "both")] == [4, 2, 2]
+    assert [OF_RECORD["missed_by"](complete, p) for p in ("a", "b", "both", "chance")] == [4, 2, 2, 8 / 19_683]
     assert OF_RECORD["generation_gap"](complete, "a") == pytest.approx(100 * (3 / 3937 - 1 / 15746))
 
 
