@@ -105,8 +105,8 @@ def reconstruction(
     for name, pathway in _pathways(model):
         mu, logvar = posteriors[name]
         other = posteriors["b" if name == "a" else "a"][0]
-        rate = float(kl_divergence(mu, logvar))
-        distortion = float(cross_entropy(decode(pathway, sample_latent(mu, logvar, 1.0, generator), pool), classes))
+        rate = kl_divergence(mu, logvar).item()
+        distortion = cross_entropy(decode(pathway, sample_latent(mu, logvar, 1.0, generator), pool), classes).item()
         exact = (decode(pathway, mu, pool).argmax(-1) == classes).all(-1).double()
         mixed = (decode(pathway, torch.lerp(mu, other, rho), pool).argmax(-1) == classes).all(-1).double()
         row |= {
