@@ -107,11 +107,13 @@ CHANGED = {  # every key in which a variant of the ablations differs from the fu
     "rho_0": "schedules.rho.consolidated schedules.rho.final schedules.rho.start",
     "stop_gradient_off": "model.stop_gradient",
     "gate_fall_back": "schedules.rho.gate",
+    "rho_0.3": "schedules.rho.final schedules.rho.start",
     "a_alone": ALONE,
     "b_alone": ALONE,
     "b_wide": f"{ALONE} model.decoder_b_width",
     "tau_1": "schedules.tau_a.amplitude schedules.tau_a.boost schedules.tau_a.end schedules.tau_b.boost schedules.tau_b.end "
     "schedules.tau_b.start",
+    "no_boost": "schedules.tau_a.boost",
     "beta_0.1": "schedules.beta.end schedules.beta.lag schedules.beta.start",
     "beta_0.3": "schedules.beta.end schedules.beta.lag schedules.beta.start",
     "beta_0.6": "schedules.beta.end schedules.beta.lag",
