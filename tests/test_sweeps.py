@@ -113,7 +113,7 @@ CHANGED = {  # every key in which a variant of the ablations differs from the fu
     "b_wide": f"{ALONE} model.decoder_b_width",
     "tau_1": "schedules.tau_a.amplitude schedules.tau_a.boost schedules.tau_a.end schedules.tau_b.boost schedules.tau_b.end "
     "schedules.tau_b.start",
-    "no_boost": "schedules.tau_a.boost",
+    "no_boost": "schedules.phases",
     "beta_0.1": "schedules.beta.end schedules.beta.lag schedules.beta.start",
     "beta_0.3": "schedules.beta.end schedules.beta.lag schedules.beta.start",
     "beta_0.6": "schedules.beta.end schedules.beta.lag",
