@@ -8,6 +8,7 @@ from typing import Any
 
 from ternary_lib.colours import COLOURS, INK, MARKS
 from ternary_lib.comparison import METRICS, Difference, Record, pathways_of, summary, values
+from ternary_lib.comparison_words import titled
 
 OFFSET = {"a": -0.17, "b": 0.17}  # of a pathway's line from the middle of its row
 ROW = 0.34  # inches a variant
@@ -111,8 +112,7 @@ def levels(table: Mapping[str, Mapping[int, Record]], names: Sequence[str], labe
                 if s.n > 1:
                     ax.plot([x, x], [s.low, s.high], "-", color=COLOURS[pathway], linewidth=2)
                 ax.plot([x], [s.mean], MARKS[pathway], color=COLOURS[pathway], markersize=6, linestyle="none")
-        unit = METRICS[metric].unit
-        ax.set_title(METRICS[metric].label + ("" if unit == "1" else f" ({unit})"))
+        ax.set_title(titled(metric))
         ax.grid(axis="y")
     axes[-1, 0].set_xticks(range(len(names)), [labels.get(name, name) for name in names])
     handles = [Line2D([], [], color=COLOURS[p], marker=MARKS[p], markersize=6, linestyle="-", label=f"pathway {p.upper()}") for p in MARKS]

@@ -13,7 +13,7 @@ import re
 from typing import Any, NamedTuple
 
 from ternary_lib.colours import COLOURS, INK, LINES, PALETTE, PHASE_NAMES
-from ternary_lib.report import colophon, display_html, say, signed, table
+from ternary_lib.report import colophon, counted, display_html, listed, say, signed, table
 from ternary_lib.svg import data_uri, standalone, to_csv, to_svg
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "PHASE_NAMES",
     "Picture",
     "colophon",
+    "counted",
+    "listed",
     "phase_spans",
     "say",
     "shade_phases",

@@ -14,6 +14,7 @@ from pathlib import Path
 from ternary_lib.config import PROJECT_ROOT, ConfigError
 from ternary_lib.figures import COLOURS
 from ternary_lib.ledger import EXACT, MARKS, TOPICS, Claim, Measurement, Rule, conditions
+from ternary_lib.report import counted
 
 OWN_PAGE = "chapter-claims"  # an entry that links its own topic there is shown by its card alone
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -133,8 +134,11 @@ def show_cards(claims: Iterable[Claim], topic: str) -> None:
 def tally(claims: Sequence[Claim]) -> str:
     """How many claims came to what, as a sentence."""
     found = Counter(claim.verdict for claim in claims)
-    held = f"{found['confirmed']} hold as they stand, {found['partly']} hold in part and {found['refuted']} do not hold"
-    waiting = f" {found['pending']} wait for runs that are not recorded in this checkout." if found["pending"] else ""
+    held = (
+        f"{counted(found['confirmed'], 'holds as it stands', 'hold as they stand')}, {counted(found['partly'], 'holds', 'hold')} in part "
+        f"and {counted(found['refuted'], 'does', 'do')} not hold"
+    )
+    waiting = f" {counted(found['pending'], 'waits', 'wait')} for runs that are not recorded in this checkout." if found["pending"] else ""
     return f"Of {len(claims)} statements, {held}; {found['not testable']} cannot be decided by anything that was measured here.{waiting}"
 
 

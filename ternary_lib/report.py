@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # What is said of each pathway's reconstruction: words, the record's column, what it is multiplied by, its digits.
@@ -39,6 +39,25 @@ def signed(value: float, digits: int = 2) -> str:
     ('−0.50', '+0.2')
     """
     return f"{float(value):+.{digits}f}".replace("-", "−")
+
+
+def listed(words: Iterable[str], none: str = "none") -> str:
+    """Words in a row.
+
+    >>> listed("abc"), listed("a"), listed("")
+    ('a, b and c', 'a', 'none')
+    """
+    *first, last = [*words] or [none]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, or with the verb that agrees with it.
+
+    >>> counted(1, "entry", "entries"), counted(2_000, "run"), counted(1, "waits", "wait")
+    ('1 entry', '2,000 runs', '1 waits')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 class Html(str):

@@ -1,4 +1,4 @@
-"""The fair rival of an adaptive scheme: fixed weights, tuned on seeds that are reported nowhere.
+"""The fair rival of an adaptive scheme: fixed weights, tuned on seeds that no comparison reports.
 
     python -m ternary_lib.tuning      # the ranking, and the winner's variants for configs/sweeps/ablations.yaml
 
@@ -37,6 +37,7 @@ class Candidate(NamedTuple):
     variant: str
     label: str
     score: Summary
+    scores: tuple[float, ...]  # by seed, in order
     config: Config
 
 
@@ -54,8 +55,8 @@ def ranking(records: Sequence[Record]) -> list[Candidate]:
     found = []
     for variant, runs in by_variant(records).items():
         inorder = [run for _, run in sorted(runs.items())]
-        scores, config = summary([score(run) for run in inorder]), config_from_mapping(inorder[0]["config"])
-        found.append(Candidate(variant, inorder[0].get("label", variant), scores, config))
+        scores, config = tuple(score(run) for run in inorder), config_from_mapping(inorder[0]["config"])
+        found.append(Candidate(variant, inorder[0].get("label", variant), summary(scores), scores, config))
     return sorted(found, key=lambda candidate: (-candidate.score.mean, candidate.variant))
 
 
