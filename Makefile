@@ -18,7 +18,7 @@ RECORDS := ternary_v5_5 ternary_v5_5_published ternary_v6
 RELIABILITY := reliability mistakes fuzz dependencies
 MEASURED := benchmark ratios stacked machines noticed $(RELIABILITY)
 
-.PHONY: help book book-smoke test coverage mutants check check-pages results reliability notebook-strip lock clean
+.PHONY: help book book-smoke test coverage mutants check check-pages results original reliability notebook-strip lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,7 +66,7 @@ check: $(STAMP) ## check every link, anchor and leftover of the built pages (SIT
 check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outside requests, phone width (SITE=book/_build/html)
 	@TERNARY_SITE=$(SITE) $(RUN) -m pytest tests/browser --numprocesses $(JOBS)
 
-results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is missing: runs of seed 42 with weights and cards, sweeps (many hours), peers, speed, reliability, the ledger's numbers
+results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is missing: runs of seed 42 with weights and cards, sweeps (many hours), the public code, peers, speed, reliability, the ledger's numbers
 	@mkdir -p runs results/runs results/weights
 	@for name in $(RECORDS); do \
 	    if [ -f results/runs/$${name}_seed42.json ] && [ -f results/weights/$${name}_seed42.safetensors ]; then continue; fi; \
@@ -77,12 +77,18 @@ results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is miss
 	    if [ $$name = ternary_v5_5 ]; then $(RUN) -m benchmarks.limit --run "$$run" || exit $$?; fi; \
 	done
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
+	@[ -f results/sweeps/original/original-seed4.json ] || $(MAKE) --no-print-directory original
 	@$(RUN) -m benchmarks.limit
 	@$(RUN) -m benchmarks.larger
 	@$(INSTALL) --quiet --editable '.[book,test,peers]'
 	@$(RUN) -m benchmarks.peers
 	@$(RUN) -m ternary_lib.pages
 	@$(RUN) -m ternary_lib.claims --update
+
+original: $(STAMP) ## fetch the sources' own code, train it with five seeds and measure it as ours (an hour and a half)
+	@[ -d runs/original ] || git clone --quiet https://github.com/Ai-Whisperers/ultrametric-antigen-AI runs/original
+	@git -C runs/original checkout --quiet 3b399b8d
+	@$(RUN) -m benchmarks.original runs/original
 
 # One file a record: to make it again, delete it. Its tools are installed after the environment, so that a new environment makes nothing again.
 results/benchmark.json: | $(STAMP)

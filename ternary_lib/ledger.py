@@ -181,9 +181,9 @@ class Store:
 
 @lru_cache(maxsize=8)
 def experiments(sweep: str) -> dict[str, list[sweeps.Task]]:
-    """The runs that a sweep file asks for, by variant."""
+    """The runs that a sweep file asks for, by variant; of the sweep ``original``, the public code's own."""
     found: dict[str, list[sweeps.Task]] = {}
-    for task in sweeps.load_sweep(f"configs/sweeps/{sweep}.yaml"):
+    for task in sweeps.originals() if sweep == "original" else sweeps.load_sweep(f"configs/sweeps/{sweep}.yaml"):
         found.setdefault(task.variant, []).append(task)
     return found
 

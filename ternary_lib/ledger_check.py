@@ -92,6 +92,9 @@ def command_faults(command: str, root: Path = PROJECT_ROOT) -> list[str]:
             from ternary_lib.cli import build_parser
 
             faults += _argument_faults(build_parser(), words, part)
+        elif program == "make":
+            targets = re.findall(r"^([\w-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            faults += [f"test: the Makefile has no {word}" for word in words if word not in targets]
         elif program != "pytest":
             faults.append(f"test: {program!r} is none of this project's commands")
         faults += [fault for word in words if "/" in word or "::" in word for fault in _file_faults(word, root)]

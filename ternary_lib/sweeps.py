@@ -31,6 +31,7 @@ __all__ = [
     "is_of",
     "load_sweep",
     "of_configs",
+    "originals",
     "recorded",
     "repeats",
     "run_sweep",
@@ -47,6 +48,12 @@ CONNECT_SECONDS = 10
 
 class SweepError(RuntimeError):
     """Some runs of a sweep failed; the message is one line."""
+
+
+def originals() -> list[Task]:
+    """The public code's own runs, recorded by ``benchmarks.original``, as a sweep: measured as the rebuilt behaviour's runs are."""
+    rebuilt = [task for task in load_sweep("configs/sweeps/ablations.yaml") if task.variant == "published"]
+    return [task._replace(sweep="original", variant="original", label="the public code itself") for task in rebuilt]
 
 
 def store_of(task: Task, root: str | Path | None = None) -> Path:

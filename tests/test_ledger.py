@@ -173,9 +173,9 @@ def test_one_more_run_lies_in_a_wider_range_than_the_mean(entries):
     numbers = ledger._numbers(value)
     assert (numbers.next_low, numbers.next_high) == pytest.approx((97 - 3.0414, 97 + 3.0414), abs=1e-3)
     claim = next(c for c in entries if c.id == "coverage-a")
-    for middle, verdict in ((97.64, "partly"), (94.7, "partly"), (94.5, "not testable"), (100.6, "partly"), (100.8, "not testable")):
+    for middle, verdict in ((97.64, "partly"), (94.7, "partly"), (94.5, "refuted"), (100.6, "partly"), (100.8, "refuted")):
         moved = value.model_copy(update={"mean": middle, "low": middle - 1.2416, "high": middle + 1.2416})
-        measured = [m.model_copy(update={"value": moved}) if m.name == "pub" else m for m in claim.measured]
+        measured = [m.model_copy(update={"value": moved}) if m.name == "own" else m for m in claim.measured]
         assert ledger.decide(claim.model_copy(update={"measured": measured})) == verdict, middle
 
 

@@ -41,6 +41,7 @@ BREAKS = {
     "a test that is not there": (lambda s: changed(s, test="pytest tests/test_model.py::test_nothing"), "has no test_nothing"),
     "a test in a file that is not there": (lambda s: changed(s, test="pytest tests/test_nobody.py"), "tests/test_nobody.py does not exist"),
     "a program of somebody else": (lambda s: changed(s, test="curl example.org"), "none of this project's commands"),
+    "a target that make does not have": (lambda s: changed(s, test="make nothing"), "the Makefile has no nothing"),
     "an unknown command": (lambda s: changed(s, test="ternary swep configs/sweeps/ablations.yaml"), "not a command that runs"),
     "an unknown option": (lambda s: changed(s, test=f"{SWEEP} --onli full"), "not a command that runs"),
     "a sweep that is not there": (lambda s: changed(s, test="ternary sweep configs/sweeps/nobody.yaml"), "does not exist"),

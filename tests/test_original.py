@@ -1,0 +1,153 @@
+"""The public code is run as it stands and measured as ours: shown on a stand-in with its layout, since it is not part of this project."""
+
+import subprocess
+import textwrap
+
+import pytest
+import torch
+
+from benchmarks import original
+from ternary_lib import ledger, records, sweeps
+from ternary_lib.config import config_from_mapping
+from ternary_lib.data import split_indices
+from ternary_lib.operations import NUM_OPERATIONS, all_operations
+from ternary_lib.randomness import stream
+from ternary_lib.statenet import StateNet
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MODEL = """
+    import torch
+    from ternary_lib.config import ModelConfig
+    from ternary_lib.model import TernaryVAE
+
+    class Net(torch.nn.Module):  # its layers in the order of the public code's, which is ours
+        def __init__(self):
+            super().__init__()
+            self.parts = TernaryVAE(ModelConfig(), torch.Generator().manual_seed(1))
+            self.rho, self.lambda1, self.lambda2, self.lambda3, self.grad_balance_achieved = 0.1, 0.7, 0.6, 0.3, True
+"""
+SCRIPT = """
+    import argparse, itertools
+    import torch, yaml
+    from torch.utils.data import random_split
+    from models.ternary_vae_v5_5 import Net
+
+    class Tables(torch.utils.data.Dataset):
+        def __init__(self):  # the first entry turns fastest, as in the public code
+            self.operations = torch.tensor([t[::-1] for t in itertools.product((-1.0, 0.0, 1.0), repeat=9)])
+        def __len__(self):
+            return len(self.operations)
+        def __getitem__(self, i):
+            return self.operations[i]
+
+    class DNVAETrainerV5:
+        phase_4_start = 250
+        def __init__(self, config):
+            self.config, self.model, self.seen = config, Net(), []
+        def train_epoch(self, loader, epoch):
+            self.epoch = epoch
+            with torch.no_grad():
+                next(self.model.parameters()).add_(1)
+            names = "loss loss_A loss_B ce_A kl_A ce_B kl_B repulsion_B entropy_align H_A H_B"
+            names += " delta_lr delta_lambda1 delta_lambda2 delta_lambda3"
+            given = dict(temp_A=1.1, temp_B=0.9, beta_A=0.6, beta_B=0.4, lr_scheduled=1e-3, lr_corrected=2e-3)
+            return dict.fromkeys(names.split(), 0.25) | given | dict(grad_ratio=1.5, ema_momentum=0.5)
+        def validate(self, loader):
+            return {"loss": 3.0 - self.epoch}
+        def evaluate_coverage(self, n, vae):
+            raise AssertionError("ours takes its place")
+        def save_checkpoint(self, is_best=False):
+            raise AssertionError("nothing is to be written")
+        def train(self, *loaders):
+            for epoch in range(self.config["total_epochs"]):
+                self.train_epoch(loaders[0], epoch), self.validate(loaders[1])
+                self.seen.append([self.evaluate_coverage(self.config["eval_num_samples"], vae) for vae in "AB"])
+                self.save_checkpoint(True)
+            assert self.config["patience"] > 400
+
+    def main():
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--config")
+        with open(parser.parse_args().config) as f:
+            config = yaml.safe_load(f)
+        print("words of its own")
+        data = Tables()
+        train, val, test = random_split(data, [15746, 1968, 1969], generator=torch.Generator().manual_seed(config["seed"]))
+        DNVAETrainerV5(config).train(train, val)
+"""
+
+
+@pytest.fixture
+def code(tmp_path):
+    for name, text in ((original.MODEL, MODEL), (original.SCRIPT, SCRIPT), (original.CONFIG, "total_epochs: 2\neval_num_samples: 2000\n")):
+        path = tmp_path / "code" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    return tmp_path / "code"
+
+
+def small(task):
+    data = task.config.model_dump(mode="json")
+    data["evaluation"] |= {"budgets": [1000, 2000], "final_draws": 3000, "cell_draws": 8192, "information_samples": 32}
+    return task._replace(config=config_from_mapping(data))
+
+
+def test_five_runs_stand_beside_the_rebuilt_ones():
+    tasks = sweeps.originals()
+    assert [task.run for task in tasks] == [f"original-seed{seed}" for seed in range(5)]
+    rebuilt = {t.config.seed: t.config for t in sweeps.load_sweep("configs/sweeps/ablations.yaml") if t.variant == "published"}
+    assert all(task.config == rebuilt[task.config.seed] for task in tasks)
+
+
+def test_a_run_is_measured_as_ours_and_found_by_the_ledger(code, tmp_path, capsys, monkeypatch):
+    tasks = [small(task) for task in sweeps.originals()]
+    record = original.run(code, tasks[3])
+    assert capsys.readouterr().out == ""
+    history = record["history"]
+    assert history["epoch"] == [0, 1] and history["validation.total"] == [3.0, 2.0] and record["best_epoch"] == 1
+    assert (history["lambda_2"], history["learning_rate_applied"], history["gate_open"]) == ([0.6, 0.6], [2e-3, 2e-3], [1, 1])
+    assert history["train.alignment"] == [0.25, 0.25] and history["phase"] == [1, 1]
+    assert all(0 < n <= 2000 for n in history["a.coverage.expectation.2000"]) and len(history["b.exact_all"]) == 2
+    assert history["a.rate"][0] != history["a.rate"][1]  # of the network after each epoch
+    path = sweeps.store_of(tasks[3], tmp_path / "sweeps") / "original-seed3.json"
+    path.parent.mkdir(parents=True)
+    records.write_json(path, record)
+    monkeypatch.setattr(sweeps, "originals", lambda: tasks)
+    assert [r["seed"] for r in sweeps.recorded(tasks, tmp_path / "sweeps")] == [3]
+    ledger.experiments.cache_clear()
+    assert list(ledger.Store(tmp_path).of("sweeps/original/original")) == [3]
+    ledger.experiments.cache_clear()
+
+
+def test_its_split_is_found_among_our_operations(code):
+    watch = original.Watch(small(sweeps.originals()[0]).config)
+    script = original.load(code)
+    watch.attach(script)
+    parts = script.random_split(script.Tables(), [15746, 1968, 1969], generator=torch.Generator().manual_seed(7))
+    assert torch.equal(all_operations()[watch.split.test].float(), torch.stack([parts[2][i] for i in range(1969)]))
+    together = torch.cat(list(watch.split))
+    assert sorted(together.tolist()) == list(range(NUM_OPERATIONS))
+    assert len(watch.split.train) == len(split_indices(watch.config.data).train)
+
+
+def test_a_copy_computes_the_same_layer_by_layer():
+    config = sweeps.originals()[0].config
+    ours = original.copied(torch.nn.Sequential(original.TernaryVAE(config.model, stream(3, "weights"))), config)
+    again = original.TernaryVAE(config.model, stream(3, "weights"))
+    assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), again.parameters(), strict=True))
+    with pytest.raises(RuntimeError, match="must match the size"):
+        original.copied(StateNet(), config)
+
+
+@pytest.mark.parametrize("what", ["missing", "another commit"])
+def test_other_code_is_refused_in_one_line(code, tmp_path, capsys, what):
+    if what == "missing":
+        (code / original.CONFIG).unlink()
+    else:
+        for command in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "x")):
+            subprocess.run(("git", "-C", str(code), *command), check=True)
+    assert original.main([str(code), "--output", str(tmp_path / "store")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "git" in line and ("is not there" in line if what == "missing" else "expected 3b399b8d" in line)
+    assert not (tmp_path / "store").exists()
