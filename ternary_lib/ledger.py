@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -112,7 +113,8 @@ class Claim(Section):
             waiting = f"The runs that decide this are not all recorded in this checkout ({have} of {want} seeds)"
             return f"{waiting}; with them the verdict follows from the rule."
         text = self.reason if isinstance(self.reason, str) else self.reason.get(self.verdict, "")
-        return text.format_map({m.name: _numbers(m.value) for m in self.measured if m.value})
+        numbers = {m.name: _numbers(m.value) for m in self.measured if m.value}
+        return re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"[-+](0\.0+)(?![\d.])", r"\1", text.format_map(numbers)))
 
 
 class LedgerFile(Section):

@@ -33,12 +33,12 @@ def say(text: str, **values: Any) -> None:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, the minus as long as the plus.
+    """A number with its sign, the minus as long as the plus; what rounds to nothing has a plus.
 
-    >>> signed(-0.5), signed(0.25, 1)
-    ('−0.50', '+0.2')
+    >>> signed(-0.5), signed(0.25, 1), signed(-0.001)
+    ('−0.50', '+0.2', '+0.00')
     """
-    return f"{float(value):+.{digits}f}".replace("-", "−")
+    return f"{round(float(value), digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def listed(words: Iterable[str], none: str = "none") -> str:

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -44,6 +44,9 @@ __all__ = [
 
 DIGITS = 9  # significant digits of a stored number: all that single precision has
 CONNECT_SECONDS = 10
+
+
+Runner = Callable[[Task, Path | None], dict[str, Any]]  # what makes a record of a task, or {"error": …}; picklable
 
 
 class SweepError(RuntimeError):
@@ -149,6 +152,7 @@ def run_sweep(
     jobs: int | None = None,
     scheduler: str | None = None,
     progress: bool = True,
+    run: Runner | None = None,
 ) -> list[dict[str, Any]]:
     """Make every record that is missing; returns all of them, in the order of ``tasks``.
 
@@ -160,6 +164,7 @@ def run_sweep(
         jobs: runs at a time on this machine; None for one a core.
         scheduler: address of a dask.distributed scheduler whose workers run them instead.
         progress: show a bar with the time left.
+        run: what makes a run's record; None for :func:`run_task`.
 
     Raises:
         SweepError: some runs failed.
@@ -174,7 +179,7 @@ def run_sweep(
         bar.note(f"{done} of {len(tasks)} runs are recorded; {len(missing)} to make")
         store = store_of(tasks[0], root).absolute()
         with claimed(store):
-            for task, record in _run_all(missing, store, jobs, scheduler):
+            for task, record in _run_all(missing, store, jobs, scheduler, run):
                 done += 1
                 if "error" in record:
                     failed.append((task, record["error"]))
@@ -234,9 +239,9 @@ def _repeated(recorded: Any, again: Any) -> bool:
 
 
 def _run_all(
-    tasks: Sequence[Task], folder: Path | None, jobs: int | None, scheduler: str | None
+    tasks: Sequence[Task], folder: Path | None, jobs: int | None, scheduler: str | None, run: Runner | None = None
 ) -> Iterator[tuple[Task, dict[str, Any]]]:
-    return _on_cluster(tasks, folder, scheduler) if scheduler else _on_this_machine(tasks, folder, jobs)
+    return _on_cluster(tasks, folder, scheduler, run) if scheduler else _on_this_machine(tasks, folder, jobs, run)
 
 
 def _store(task: Task, record: dict[str, Any], root: str | Path | None) -> None:
@@ -276,20 +281,24 @@ def _checkpoints(folder: Path, task: Task) -> Path:
     return folder / f"{task.run}-{records.run_key(task.config)}.run"
 
 
-def _on_this_machine(tasks: Sequence[Task], folder: Path | None, jobs: int | None) -> Iterator[tuple[Task, dict[str, Any]]]:
+def _on_this_machine(
+    tasks: Sequence[Task], folder: Path | None, jobs: int | None, run: Runner | None
+) -> Iterator[tuple[Task, dict[str, Any]]]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     workers = min(jobs or os.cpu_count() or 1, len(tasks))
     parallel = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
     try:
-        for index, record in parallel(delayed(_beside)(os.getpid(), index, task, folder) for index, task in enumerate(tasks)):
+        for index, record in parallel(delayed(_beside)(os.getpid(), index, task, folder, run) for index, task in enumerate(tasks)):
             yield tasks[index], record
     except BrokenProcessPool:
         raise SweepError("a process of the sweep was killed, perhaps for memory; start it again with fewer --jobs: it goes on") from None
 
 
-def _on_cluster(tasks: Sequence[Task], folder: Path | None, scheduler: str) -> Iterator[tuple[Task, dict[str, Any]]]:
+def _on_cluster(
+    tasks: Sequence[Task], folder: Path | None, scheduler: str, run: Runner | None
+) -> Iterator[tuple[Task, dict[str, Any]]]:
     try:
         from distributed import Client, as_completed
     except ImportError:
@@ -302,7 +311,7 @@ def _on_cluster(tasks: Sequence[Task], folder: Path | None, scheduler: str) -> I
         raise ConfigError(f"--scheduler {scheduler}: no scheduler answers there ({one_line(error)[:120]})") from None
     with client:
         _require_same_code(client, scheduler)
-        futures = {client.submit(_numbered, index, task, folder, pure=False): task for index, task in enumerate(tasks)}
+        futures = {client.submit(_numbered, index, task, folder, run, pure=False): task for index, task in enumerate(tasks)}
         for future in as_completed(futures):  # a run whose worker is lost is given to another, and goes on where files are shared
             error, task = future.exception(), futures.pop(future)
             record = future.result()[1] if error is None else {"error": one_line(f"{type(error).__name__}: {error}")}
@@ -324,10 +333,10 @@ def _makes_numbers() -> dict[str, str]:
     return {"ternary_lib": records.source_hash(), "NUMBERS": str(records.NUMBERS), "torch": records.versions()["torch"].split("+")[0]}
 
 
-def _beside(sweep: int, index: int, task: Task, folder: Path | None) -> tuple[int, dict[str, Any]]:
+def _beside(sweep: int, index: int, task: Task, folder: Path | None, run: Runner | None) -> tuple[int, dict[str, Any]]:
     if os.getppid() == sweep:
         _leave_with(sweep)
-    return _numbered(index, task, folder)
+    return _numbered(index, task, folder, run)
 
 
 @lru_cache(maxsize=1)
@@ -341,5 +350,5 @@ def _leave_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _numbered(index: int, task: Task, folder: Path | None) -> tuple[int, dict[str, Any]]:
-    return index, run_task(task, folder)
+def _numbered(index: int, task: Task, folder: Path | None, run: Runner | None) -> tuple[int, dict[str, Any]]:
+    return index, (run or run_task)(task, folder)

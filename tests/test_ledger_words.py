@@ -68,9 +68,9 @@ def test_a_tally_counts_every_verdict_and_names_what_waits_only_where_something_
     verdicts = ["confirmed", "refuted", "refuted", "not testable"]
     claims = [SOUND[0].model_copy(update={"verdict": verdict}) for verdict in verdicts]
     done = ledger_words.tally(claims)
-    assert "Of 4 statements, 1 hold as they stand, 0 hold in part and 2 do not hold; 1 cannot be decided" in done and "wait" not in done
+    assert "Of 4 statements, 1 holds as it stands, 0 hold in part and 2 do not hold; 1 cannot be decided" in done and "wait" not in done
     claims.append(SOUND[0].model_copy(update={"verdict": "pending"}))
-    assert "1 wait for runs that are not recorded in this checkout." in ledger_words.tally(claims)
+    assert "1 waits for runs that are not recorded in this checkout." in ledger_words.tally(claims)
 
 
 def test_an_entry_that_only_its_card_shows_says_so():

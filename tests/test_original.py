@@ -1,6 +1,7 @@
 """The public code is run as it stands and measured as ours: shown on a stand-in with its layout, since it is not part of this project."""
 
 import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -8,11 +9,9 @@ import torch
 
 from benchmarks import original
 from ternary_lib import ledger, records, sweeps
-from ternary_lib.config import config_from_mapping
+from ternary_lib.config import ConfigError, config_from_mapping
 from ternary_lib.data import split_indices
 from ternary_lib.operations import NUM_OPERATIONS, all_operations
-from ternary_lib.randomness import stream
-from ternary_lib.statenet import StateNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,11 +23,19 @@ MODEL = """
     class Net(torch.nn.Module):  # its layers in the order of the public code's, which is ours
         def __init__(self):
             super().__init__()
-            self.parts = TernaryVAE(ModelConfig(), torch.Generator().manual_seed(1))
+            self.parts = TernaryVAE(ModelConfig())
             self.rho, self.lambda1, self.lambda2, self.lambda3, self.grad_balance_achieved = 0.1, 0.7, 0.6, 0.3, True
+        encoder_A = property(lambda self: self.parts.pathway_a.encoder)
+        encoder_B = property(lambda self: self.parts.pathway_b.encoder)
+        decoder_A = property(lambda self: self.parts.pathway_a.decoder)
+        decoder_B = property(lambda self: self.parts.pathway_b.decoder)
+        def sample(self, n, device, vae):
+            with torch.no_grad():
+                logits = getattr(self, f"decoder_{vae}")(torch.randn(n, 16, device=device))
+            return (torch.softmax(logits, -1) * torch.tensor([-1.0, 0.0, 1.0])).sum(-1)
 """
 SCRIPT = """
-    import argparse, itertools
+    import argparse, hashlib, itertools, pathlib
     import torch, yaml
     from torch.utils.data import random_split
     from models.ternary_vae_v5_5 import Net
@@ -42,29 +49,33 @@ SCRIPT = """
             return self.operations[i]
 
     class DNVAETrainerV5:
-        phase_4_start = 250
+        phase_4_start, device = 250, "cpu"
         def __init__(self, config):
             self.config, self.model, self.seen = config, Net(), []
         def train_epoch(self, loader, epoch):
             self.epoch = epoch
             with torch.no_grad():
-                next(self.model.parameters()).add_(1)
-            names = "loss loss_A loss_B ce_A kl_A ce_B kl_B repulsion_B entropy_align H_A H_B"
+                next(self.model.parameters()).add_(torch.randn(()))
+            names = "loss loss_A loss_B ce_A kl_A ce_B kl_B entropy_B repulsion_B entropy_align H_A H_B"
             names += " delta_lr delta_lambda1 delta_lambda2 delta_lambda3"
             given = dict(temp_A=1.1, temp_B=0.9, beta_A=0.6, beta_B=0.4, lr_scheduled=1e-3, lr_corrected=2e-3)
             return dict.fromkeys(names.split(), 0.25) | given | dict(grad_ratio=1.5, ema_momentum=0.5)
         def validate(self, loader):
             return {"loss": 3.0 - self.epoch}
         def evaluate_coverage(self, n, vae):
-            raise AssertionError("ours takes its place")
+            found = {tuple(t) for _ in range(n // 1000) for t in torch.round(self.model.sample(1000, "cpu", vae)).tolist()}
+            return len(found), 0.0
         def save_checkpoint(self, is_best=False):
-            raise AssertionError("nothing is to be written")
+            (pathlib.Path(self.config["checkpoint_dir"]) / "saved").write_text("")
         def train(self, *loaders):
             for epoch in range(self.config["total_epochs"]):
                 self.train_epoch(loaders[0], epoch), self.validate(loaders[1])
-                self.seen.append([self.evaluate_coverage(self.config["eval_num_samples"], vae) for vae in "AB"])
+                self.seen.append([self.evaluate_coverage(self.config["eval_num_samples"], vae)[0] for vae in "AB"])
                 self.save_checkpoint(True)
-            assert self.config["patience"] > 400
+                if self.config["patience"] <= epoch:
+                    break
+            weights = b"".join(p.detach().numpy().tobytes() for p in self.model.parameters())
+            pathlib.Path(self.config["told"]).write_text(f"{self.seen} {hashlib.sha256(weights).hexdigest()}")
 
     def main():
         parser = argparse.ArgumentParser()
@@ -72,6 +83,7 @@ SCRIPT = """
         with open(parser.parse_args().config) as f:
             config = yaml.safe_load(f)
         print("words of its own")
+        torch.manual_seed(config["seed"])
         data = Tables()
         train, val, test = random_split(data, [15746, 1968, 1969], generator=torch.Generator().manual_seed(config["seed"]))
         DNVAETrainerV5(config).train(train, val)
@@ -79,8 +91,12 @@ SCRIPT = """
 
 
 @pytest.fixture
-def code(tmp_path):
-    for name, text in ((original.MODEL, MODEL), (original.SCRIPT, SCRIPT), (original.CONFIG, "total_epochs: 2\neval_num_samples: 2000\n")):
+def code(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "models.ternary_vae_v5_5", raising=False)
+    monkeypatch.delitem(sys.modules, "models", raising=False)
+    config = f"total_epochs: 2\neval_num_samples: 2000\npatience: 0\ntold: {tmp_path / 'told'}\n"
+    for name, text in ((original.MODEL, MODEL), (original.SCRIPT, SCRIPT), (original.CONFIG, config)):
         path = tmp_path / "code" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
@@ -105,7 +121,9 @@ def test_a_run_is_measured_as_ours_and_found_by_the_ledger(code, tmp_path, capsy
     record = original.run(code, tasks[3])
     assert capsys.readouterr().out == ""
     history = record["history"]
-    assert history["epoch"] == [0, 1] and history["validation.total"] == [3.0, 2.0] and record["best_epoch"] == 1
+    assert history["epoch"] == [0, 1] and history["original.validation"] == [3.0, 2.0]
+    assert (record["best_epoch"], record["best_validation_loss"]) == (1, 2.0) and history["validation.total"][0] != 3
+    assert record["final"]["a"]["coverage.argmax.3000"] > 0 and "a.coverage.argmax.3000" not in history
     assert (history["lambda_2"], history["learning_rate_applied"], history["gate_open"]) == ([0.6, 0.6], [2e-3, 2e-3], [1, 1])
     assert history["train.alignment"] == [0.25, 0.25] and history["phase"] == [1, 1]
     assert all(0 < n <= 2000 for n in history["a.coverage.expectation.2000"]) and len(history["b.exact_all"]) == 2
@@ -131,13 +149,46 @@ def test_its_split_is_found_among_our_operations(code):
     assert len(watch.split.train) == len(split_indices(watch.config.data).train)
 
 
-def test_a_copy_computes_the_same_layer_by_layer():
+def test_it_goes_its_own_way_to_the_bit(code, tmp_path, monkeypatch):
+    """The weights and counts are those of the script alone: measuring between its epochs touches none of its random numbers."""
+    given = tmp_path / "own.yaml"
+    given.write_text((code / original.CONFIG).read_text().replace("patience: 0", "patience: 9") + f"seed: 2\ncheckpoint_dir: {tmp_path}\n")
+    monkeypatch.setattr("sys.argv", ["train", "--config", str(given)])
+    original.load(code).main()
+    alone = (tmp_path / "told").read_text()
+    original.run(code, small(sweeps.originals()[2]))
+    assert (tmp_path / "told").read_text() == alone
+    original.run(code, small(sweeps.originals()[3]))
+    assert (tmp_path / "told").read_text() != alone
+
+
+def test_a_copy_computes_the_same_or_is_refused(code):
     config = sweeps.originals()[0].config
-    ours = original.copied(torch.nn.Sequential(original.TernaryVAE(config.model, stream(3, "weights"))), config)
-    again = original.TernaryVAE(config.model, stream(3, "weights"))
-    assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), again.parameters(), strict=True))
-    with pytest.raises(RuntimeError, match="must match the size"):
-        original.copied(StateNet(), config)
+    net = original.load(code) and sys.modules["models.ternary_vae_v5_5"].Net()
+    ours = original.copied(net, config)
+    assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), net.parameters(), strict=True))
+    pathway = net.parts.pathway_b
+    pathway.encoder.mu, pathway.encoder.logvar = pathway.encoder.logvar, pathway.encoder.mu  # the same shapes, another order
+    monkey = type(net)
+    monkey.encoder_B = property(lambda self: lambda x: self.parts.pathway_b.encoder(x)[::-1])
+    with pytest.raises(ConfigError, match="pathway B: the copy"):
+        original.copied(net, config)
+
+
+def test_what_is_missing_is_made_once_and_a_failure_keeps_the_others(code, tmp_path, capsys, monkeypatch):
+    tasks = [small(task) for task in sweeps.originals()]
+    monkeypatch.setattr(sweeps, "originals", lambda: tasks)
+    given = [str(code), "--output", str(tmp_path / "store"), "--jobs", "1"]
+    assert original.main([*given, "--seeds", "1", "4"]) == 0
+    assert sorted(p.name for p in (tmp_path / "store" / "original").glob("*.json")) == ["original-seed1.json", "original-seed4.json"]
+    before = (tmp_path / "store" / "original" / "original-seed4.json").read_bytes()
+    (code / original.SCRIPT).write_text("raise OSError('broken')")
+    assert original.main([*given, "--seeds", "0", "4"]) == 1
+    assert "original seed 0" in capsys.readouterr().err
+    assert (tmp_path / "store" / "original" / "original-seed4.json").read_bytes() == before
+    with pytest.raises(SystemExit) as stopped:
+        original.main([*given, "--seeds", "7"])
+    assert stopped.value.code == 2
 
 
 @pytest.mark.parametrize("what", ["missing", "another commit"])
@@ -149,5 +200,6 @@ def test_other_code_is_refused_in_one_line(code, tmp_path, capsys, what):
             subprocess.run(("git", "-C", str(code), *command), check=True)
     assert original.main([str(code), "--output", str(tmp_path / "store")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "git" in line and ("is not there" in line if what == "missing" else "expected 3b399b8d" in line)
+    expected = "is not there; to get it: make original" if what == "missing" else "expected commit 3b399b8d, unchanged, found "
+    assert line.startswith("error: ") and expected in line
     assert not (tmp_path / "store").exists()
