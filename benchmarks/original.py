@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import importlib.util
 import io
 import os
 import subprocess
@@ -27,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,10 +80,10 @@ def _git(code: Path, *arguments: str) -> str:
 def load(code: Path) -> ModuleType:
     """Its training script as a module."""
     sys.path.insert(0, str(code / "src"))
-    spec = importlib.util.spec_from_file_location("original_training", code / SCRIPT)
-    assert spec and spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    loader = SourceFileLoader("original_training", str(code / SCRIPT))
+    script = ModuleType(loader.name)
+    script.__file__ = loader.path
+    loader.exec_module(script)
     return script
 
 
