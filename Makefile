@@ -77,7 +77,7 @@ results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is miss
 	    if [ $$name = ternary_v5_5 ]; then $(RUN) -m benchmarks.limit --run "$$run" || exit $$?; fi; \
 	done
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
-	@[ -f results/sweeps/original/original-seed4.json ] || $(MAKE) --no-print-directory original
+	@for seed in 0 1 2 3 4; do [ -f results/sweeps/original/original-seed$$seed.json ] || exec $(MAKE) --no-print-directory original; done
 	@$(RUN) -m benchmarks.limit
 	@$(RUN) -m benchmarks.larger
 	@$(INSTALL) --quiet --editable '.[book,test,peers]'
@@ -86,8 +86,8 @@ results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is miss
 	@$(RUN) -m ternary_lib.claims --update
 
 original: $(STAMP) ## fetch the sources' own code, train it with five seeds and measure it as ours (an hour and a half)
-	@[ -d runs/original ] || git clone --quiet https://github.com/Ai-Whisperers/ultrametric-antigen-AI runs/original
-	@git -C runs/original checkout --quiet 3b399b8d
+	@[ -d runs/original ] || { git clone --quiet https://github.com/Ai-Whisperers/ultrametric-antigen-AI runs/original \
+	    && git -C runs/original checkout --quiet 3b399b8d; }
 	@$(RUN) -m benchmarks.original runs/original
 
 # One file a record: to make it again, delete it. Its tools are installed after the environment, so that a new environment makes nothing again.
