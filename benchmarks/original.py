@@ -211,8 +211,7 @@ def run(code: Path, task: sweeps.Task) -> dict[str, Any]:
         "best_epoch": history["epoch"][losses.index(min(losses))], "config": config.model_dump(mode="json"),
         "untrained": watch.untrained, "final": final, "history": history,
     }  # fmt: skip
-    about = {"sweep": task.sweep, "variant": task.variant, "label": task.label, "pathways": list(task.pathways)}
-    return sweeps.condensed(record) | about
+    return sweeps.condensed(record) | task.about
 
 
 def attempt(code: Path, task: sweeps.Task, _: Path | None) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def run(task: sweeps.Task) -> dict[str, Any]:
         "history": {"epoch": [epochs - 1]} | counts,
     }
     label = task.label.replace("β-VAE", "pythae's β-VAE")
-    return sweeps.condensed(record) | {"sweep": "peers", "variant": f"pythae_{task.variant}", "label": label, "pathways": [name]}
+    return sweeps.condensed(record) | task._replace(variant=f"pythae_{task.variant}", label=label).about
 
 
 def finished(record: Mapping[str, Any] | None, task: sweeps.Task) -> bool:

@@ -57,6 +57,11 @@ class Task(NamedTuple):
         """Its name within the sweep."""
         return f"{self.variant}-seed{self.config.seed}"
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What its record says of it besides what every run's does."""
+        return {"sweep": self.sweep, "variant": self.variant, "label": self.label, "pathways": list(self.pathways)}
+
 
 def load_sweep(path: str | Path) -> list[Task]:
     """Every run of a sweep file, seed by seed: cut short, each variant has about as many seeds as any other.

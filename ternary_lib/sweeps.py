@@ -126,7 +126,7 @@ def run_task(task: Task, folder: Path | None) -> dict[str, Any]:
     try:
         with TemporaryDirectory() as thrown_away, patch.dict(os.environ, settings):
             run = train(task.config, _checkpoints(folder or Path(thrown_away), task), resume=True, progress=False)
-        return condensed(run.record) | {"sweep": task.sweep, "variant": task.variant, "label": task.label, "pathways": list(task.pathways)}
+        return condensed(run.record) | task.about
     except Exception as error:  # whatever it was: the sweep goes on, keeps it, and fails in the end
         return {"error": one_line(f"{type(error).__name__}: {error}"), "traceback": traceback.format_exc()}
 
