@@ -21,13 +21,15 @@ LATE = 30  # last epochs, of which the tenth ones (t + 1 a multiple of 10) are a
 class Metric(NamedTuple):
     """A number a run is judged by, of one pathway; always of the last epoch or of a stated span, never of a chosen epoch.
 
-    ``better``: 1 where more of it is better, -1 where less is, 0 where neither is.
+    ``better``: 1 where more of it is better, -1 where less is, 0 where neither is. ``step``: of a count, what one operation more
+    adds to it; 0 where it is no count.
     """
 
     label: str
     unit: str
     read: Callable[[Record, str], float]
     better: int = 1
+    step: float = 0.0
 
     def value(self, record: Record, pathway: str) -> float:
         """The number of a run's pathway; ConfigError, one line, where the record has none."""
@@ -53,7 +55,8 @@ class Difference(NamedTuple):
     """A variant's metric minus the reference's, seed by seed.
 
     ``low`` and ``high``: 95 % interval of the mean, Student's t. ``effect``: mean ÷ sd of the differences. ``p``: two-sided
-    paired t test. ``p_holm``: corrected for every comparison made beside it (Holm 1979).
+    paired t test. The sd counts as no less than the measure's step: that each of a few seeds lost the same single operation is
+    no certainty. ``p_holm``: corrected for every comparison made beside it (Holm 1979).
     """
 
     variant: str
@@ -112,14 +115,14 @@ def _late_efficiency(record: Record, pathway: str) -> float:
 
 
 METRICS: dict[str, Metric] = {
-    "coverage": Metric("argmax coverage, last epoch", "%", _coverage("argmax")),
-    "coverage_expectation": Metric("coverage by rounded expectation, last epoch", "%", _coverage("expectation")),
-    "coverage_categorical": Metric("categorical coverage, last epoch", "%", _coverage("categorical")),
+    "coverage": Metric("argmax coverage, last epoch", "%", _coverage("argmax"), step=100 / NUM_OPERATIONS),
+    "coverage_expectation": Metric("coverage by rounded expectation, last epoch", "%", _coverage("expectation"), step=100 / NUM_OPERATIONS),
+    "coverage_categorical": Metric("categorical coverage, last epoch", "%", _coverage("categorical"), step=100 / NUM_OPERATIONS),
     "efficiency": Metric("efficiency, last epoch", "1", _efficiency),
     "late_efficiency": Metric("efficiency, last thirty epochs", "1", _late_efficiency),
-    "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test")),
-    "exact_validation": Metric("exact reconstruction alone, validation set", "fraction", _final("exact_validation")),
-    "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed")),
+    "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test"), step=1 / 1969),
+    "exact_validation": Metric("exact reconstruction alone, validation set", "fraction", _final("exact_validation"), step=1 / 1968),
+    "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed"), step=1 / NUM_OPERATIONS),
     "rate": Metric("rate", "nats", _final("rate"), 0),
     "distortion": Metric("distortion", "nats", _final("distortion"), -1),
     "neg_elbo": Metric("-ELBO", "nats", _final("neg_elbo"), -1),
@@ -128,7 +131,7 @@ METRICS: dict[str, Metric] = {
     "smallest_cell": Metric("smallest cell mass × 19,683", "1", _final("smallest_cell")),
     "mass_efficiency": Metric("efficiency at 50,000 draws, from cell masses", "1", _final("efficiency")),
     "draws_ratio": Metric("expected draws to complete coverage ÷ uniform", "1", _draws_ratio, -1),
-    "exact_all": Metric("exact reconstruction alone, all operations", "fraction", _final("exact_all")),
+    "exact_all": Metric("exact reconstruction alone, all operations", "fraction", _final("exact_all"), step=1 / NUM_OPERATIONS),
 }
 
 
@@ -145,8 +148,8 @@ def pathways_of(records: Mapping[int, Record]) -> tuple[str, ...]:
     return tuple(next(iter(records.values())).get("pathways", ("a", "b")))
 
 
-def summary(values: Sequence[float]) -> Summary:
-    """Mean, sd and the mean's 95 % interval; NaN where one value has none.
+def summary(values: Sequence[float], least_sd: float = 0.0) -> Summary:
+    """Mean, sd, taken as no less than ``least_sd``, and the mean's 95 % interval; NaN where one value has none.
 
     >>> summary([1.0, 2.0, 3.0])._asdict()["high"]  # 2 + 4.303/√3
     4.484137...
@@ -154,7 +157,7 @@ def summary(values: Sequence[float]) -> Summary:
     n, mean = len(values), sum(values) / len(values)
     if n < 2:
         return Summary(n, mean, math.nan, math.nan, math.nan)
-    sd = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
+    sd = max(least_sd, math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)))
     half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
     return Summary(n, mean, sd, mean - half, mean + half)
 
@@ -206,7 +209,7 @@ def comparable(table: Mapping[str, Mapping[int, Record]], reference: str, varian
 
 
 def _paired(variant: str, pathway: str, metric: str, deltas: Sequence[float]) -> Difference:
-    s = summary(deltas)
+    s = summary(deltas, METRICS[metric].step)
     p = p_value(s.n, s.mean, s.sd)
     if s.sd <= 1e-12 * max(1.0, abs(s.mean)):  # the same in every seed but for rounding: the effect has no scale
         effect = 0.0 if p else math.copysign(math.inf, s.mean)

@@ -6,8 +6,9 @@ import pytest
 
 from ternary_lib import comparison
 from ternary_lib.comparison import METRICS, comparable, differences, holm, paired, summary
-from ternary_lib.config import ConfigError
+from ternary_lib.config import ConfigError, DataConfig
 from ternary_lib.coverage import uniform_coverage
+from ternary_lib.data import split_indices
 from ternary_lib.operations import NUM_OPERATIONS
 
 BUDGET = 50_000
@@ -19,7 +20,7 @@ DRUG_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 def record(variant, seed, found, pathways=("a", "b"), total=100, epochs=(99,), counts=None):
     """A record whose exact reconstruction of the test set is ``found`` in every pathway; ``counts`` are covered at ``epochs``."""
     counts = counts or [NUM_OPERATIONS // 2] * len(epochs)
-    final = {"exact_test": found, f"coverage.argmax.{BUDGET}": counts[-1], "kl_to_uniform": 1 - found}
+    final = {"exact_test": found, "rate": found, f"coverage.argmax.{BUDGET}": counts[-1], "kl_to_uniform": 1 - found}
     history = {"epoch": list(epochs)} | {f"{p}.coverage.argmax.{BUDGET}": counts for p in "ab"}
     config = {"evaluation": {"budgets": [10_000, BUDGET]}, "schedules": {"total_epochs": total}}
     who = {"variant": variant, "seed": seed, "pathways": list(pathways)}
@@ -99,19 +100,38 @@ def test_gossets_paired_t():
 
 
 def test_a_variant_against_itself_is_no_difference():
-    rows = paired(table_of(x=[0.1, 0.7, 0.3]), [("x", "x")], ["exact_test"])
+    rows = paired(table_of(x=[0.1, 0.7, 0.3]), [("x", "x")], ["rate"])
     assert all((r.mean, r.low, r.high, r.effect, r.p, r.clear) == (0, 0, 0, 0, 1, False) for r in rows)
+    rows = paired(table_of(x=[0.1, 0.7, 0.3]), [("x", "x")], ["exact_test"])
+    assert all((r.mean, -r.low, r.effect, r.p, r.clear) == (0, r.high, 0, 1, False) for r in rows)
 
 
 @pytest.mark.filterwarnings("error")  # a t test of equal numbers divides rounding noise by rounding noise, and says so
 @pytest.mark.parametrize("values", [[0.5, 0.5, 0.5], [0.3, 0.4, 0.6]])
 def test_the_same_difference_in_every_seed_has_no_spread(values):
     shift = [v + 0.1 for v in values]  # 0.4 + 0.1 - 0.4 is not 0.6 + 0.1 - 0.6 in binary
-    for row in differences(table_of(reference=values, other=shift), "reference", ["exact_test"]):
+    for row in differences(table_of(reference=values, other=shift), "reference", ["rate"]):
         assert row.mean == pytest.approx(0.1) and row.low == row.high == row.mean
         assert (row.effect, row.p, row.clear) == (math.inf, 0, True)
-    for row in differences(table_of(reference=shift, other=values), "reference", ["exact_test"]):
+    for row in differences(table_of(reference=shift, other=values), "reference", ["rate"]):
         assert row.effect == -math.inf
+
+
+def test_the_same_operation_lost_in_every_seed_is_no_certainty():
+    """A sd of one operation and five seeds: t = √5, p = 0.0890. A whole test set lost stays certain."""
+    one = 1 / 1969
+    table = table_of(reference=[0.5] * 5, lost=[0.5 - one] * 5, empty=[0.0] * 5)
+    for row in differences(table, "reference", ["exact_test"]):
+        if row.variant == "lost":
+            assert (row.effect, row.p, row.clear) == (pytest.approx(-1), pytest.approx(0.0890, abs=1e-4), False)
+        else:
+            assert row.clear and row.high < -0.49
+
+
+def test_a_step_is_one_operation():
+    split = split_indices(DataConfig())
+    assert METRICS["exact_test"].step == 1 / len(split.test) and METRICS["exact_validation"].step == 1 / len(split.validation)
+    assert METRICS["exact_all"].step == METRICS["exact_mixed"].step == METRICS["coverage"].step / 100 == 1 / NUM_OPERATIONS
 
 
 def test_only_shared_seeds_count():
