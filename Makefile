@@ -69,15 +69,21 @@ check-pages: $(BROWSER_STAMP) ## open every built page in Chromium: errors, outs
 results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is missing: runs of seed 42 with weights and cards, sweeps (many hours), the public code, peers, speed, reliability, the ledger's numbers
 	@mkdir -p runs results/runs results/weights
 	@for name in $(RECORDS); do \
-	    if [ -f results/runs/$${name}_seed42.json ] && [ -f results/weights/$${name}_seed42.safetensors ]; then continue; fi; \
+	    made="results/runs/$${name}_seed42.json results/weights/$${name}_seed42.safetensors"; \
+	    case $$name in \
+	        ternary_v5_5) made="$$made results/limit.json" ;; \
+	        ternary_v5_5_published) made="$$made results/weights/$${name}_seed42_best.safetensors" ;; \
+	    esac; \
+	    if ls $$made > /dev/null 2>&1; then continue; fi; \
 	    $(TERNARY) train --config configs/$$name.yaml --resume > runs/.record || exit $$?; \
 	    run=$$(dirname "$$(sed -n 's/^Record: //p' runs/.record)"); \
 	    cp "$$run/record.json" results/runs/$${name}_seed42.json || exit $$?; \
 	    $(RUN) -m ternary_lib.model_cards "$$run" || exit $$?; \
 	    if [ $$name = ternary_v5_5 ]; then $(RUN) -m benchmarks.limit --run "$$run" || exit $$?; fi; \
 	done
+	@$(RUN) -m ternary_lib.model_cards
 	@for sweep in configs/sweeps/*.yaml; do $(TERNARY) sweep "$$sweep" || exit $$?; done
-	@for seed in 0 1 2 3 4; do [ -f results/sweeps/original/original-seed$$seed.json ] || exec $(MAKE) --no-print-directory original; done
+	@$(MAKE) --no-print-directory original
 	@$(RUN) -m benchmarks.limit
 	@$(RUN) -m benchmarks.larger
 	@$(INSTALL) --quiet --editable '.[book,test,peers]'
@@ -86,9 +92,7 @@ results: $(STAMP) $(MEASURED:%=results/%.json) ## make every record that is miss
 	@$(RUN) -m ternary_lib.claims --update
 
 original: $(STAMP) ## fetch the sources' own code, train it with five seeds and measure it as ours (an hour and a half)
-	@[ -d runs/original ] || { git clone --quiet https://github.com/Ai-Whisperers/ultrametric-antigen-AI runs/original \
-	    && git -C runs/original checkout --quiet 3b399b8d; }
-	@$(RUN) -m benchmarks.original runs/original
+	@$(RUN) -m benchmarks.original runs/original --fetch
 
 # One file a record: to make it again, delete it. Its tools are installed after the environment, so that a new environment makes nothing again.
 results/benchmark.json: | $(STAMP)

@@ -5,7 +5,7 @@ epoch are those that it gives by itself, to the bit. Its coverage is counted by 
 since the run that its authors report has all 400 epochs; and it writes no checkpoint. After every epoch our evaluation measures a copy of
 its network. Its record has the form of a sweep's, and lacks the norms of gradients and the scaled losses, which it does not report.
 
-    make original      # fetches the code into runs/original, then: python -m benchmarks.original runs/original
+    make original      # python -m benchmarks.original runs/original --fetch
 
 A run is stored the moment it ends and never made twice. It takes half an hour of one core.
 """
@@ -30,6 +30,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import yaml
@@ -48,6 +49,12 @@ from ternary_lib.training import evaluate_untrained
 
 COMMIT = "3b399b8d3a7f75fbe0df7f75631a59d5dcf7eff6"  # of the code that this project rebuilt
 MODEL, SCRIPT, CONFIG = "src/models/ternary_vae_v5_5.py", "scripts/train/train_ternary_v5_5.py", "configs/ternary_v5_5.yaml"
+URL = "https://github.com/Ai-Whisperers/ultrametric-antigen-AI"
+SHA256 = {  # of their text, whatever its line ends
+    MODEL: "8b0f32660b7d89dd3e201bec9f8a6d441cb0994fd5559730247cc6c7792c399e",
+    SCRIPT: "9e5c90f4d71402b45ebd3b1fa4c8be22da3b7c39b8fffb928239f97119af89a8",
+    CONFIG: "9b2670d4c4fe7be6509eff5e75d3546ce73d04386f0e190971f8ff81dd6b5d6e",
+}
 SAMPLES = 1000  # draws of one call of its sampler, in its own count of coverage
 TRAIN = {  # our name of a column: its name for the same mean over an epoch's batches; its histograms drop codes beyond ±3
     "total": "loss", "loss_a": "loss_A", "loss_b": "loss_B", "ce_a": "ce_A", "kl_a": "kl_A", "ce_b": "ce_B", "kl_b": "kl_B",
@@ -57,24 +64,31 @@ TRAIN = {  # our name of a column: its name for the same mean over an epoch's ba
 
 
 def source(code: Path) -> dict[str, Any]:
-    """Which code it is: its commit, where it is a clone, and the SHA-256 of each file that is used.
+    """Which code it is: its commit, and the SHA-256 of the text of each file that is used.
 
     Raises:
-        ConfigError: a file is missing or changed, or the clone stands at another commit; one line.
+        ConfigError: a file is missing or another one; one line.
     """
-    if missing := [name for name in (MODEL, SCRIPT, CONFIG) if not (code / name).is_file()]:
+    if missing := [name for name in SHA256 if not (code / name).is_file()]:
         raise ConfigError(f"{code}: {missing[0]} is not there; to get it: make original")
-    commit = None
-    if (code / ".git").exists():
-        commit = _git(code, "rev-parse", "HEAD")
-        if commit != COMMIT or _git(code, "status", "--porcelain", "--", MODEL, SCRIPT, CONFIG):
-            fix = f"git -C {code} checkout --force {COMMIT[:8]}"
-            raise ConfigError(f"{code}: expected commit {COMMIT[:8]}, unchanged, found {commit[:8]}; to get it: {fix}")
-    return {"commit": commit, "sha256": {name: hashlib.sha256((code / name).read_bytes()).hexdigest() for name in (MODEL, SCRIPT, CONFIG)}}
+    found = {name: hashlib.sha256((code / name).read_text(encoding="utf-8-sig").encode()).hexdigest() for name in SHA256}
+    if others := [name for name in SHA256 if found[name] != SHA256[name]]:
+        fix = f"git -C {code} checkout --force {COMMIT[:8]}"
+        raise ConfigError(f"{code}: {others[0]} is not that of commit {COMMIT[:8]}; to get that: {fix}")
+    return {"commit": COMMIT, "sha256": found}
 
 
-def _git(code: Path, *arguments: str) -> str:
-    return subprocess.run(("git", "-C", str(code), *arguments), capture_output=True, text=True, check=True).stdout.strip()
+def fetch(code: Path) -> None:
+    """Clone the public code into a folder, and go to the commit.
+
+    Raises:
+        ConfigError: git is missing or fails; one line.
+    """
+    for arguments in (("clone", "--quiet", URL, str(code)), ("-C", str(code), "checkout", "--quiet", COMMIT)):
+        try:
+            subprocess.run(("git", *arguments), capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigError(f"{code}: git {arguments[0]} failed: {one_line(getattr(error, 'stderr', '') or error)}") from None
 
 
 def load(code: Path) -> ModuleType:
@@ -183,7 +197,6 @@ class Watch:
 def run(code: Path, task: sweeps.Task) -> dict[str, Any]:
     """Train it with the task's seed: a record in the form of a sweep's, its configuration the one by which the network was measured."""
     torch.set_num_threads(1)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     config, started, clock = task.config, datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     script, watch = load(code), Watch(config)
     watch.attach(script)
@@ -192,12 +205,12 @@ def run(code: Path, task: sweeps.Task) -> dict[str, Any]:
         own |= {"seed": config.seed, "patience": own["total_epochs"] + 1, "checkpoint_dir": folder}
         given = Path(folder) / "config.yaml"
         given.write_text(yaml.safe_dump(own), encoding="utf-8")
-        arguments, sys.argv = sys.argv, ["train", "--config", str(given)]
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                script.main()
-        finally:
-            sys.argv = arguments
+        with (
+            patch.object(sys, "argv", ["train", "--config", str(given)]),
+            patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            script.main()
     history, losses = watch.history, watch.history["original.validation"]
     final = evaluate_final(watch.model, config, history["epoch"][-1])
     for name, part in final.items():
@@ -226,6 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Make what is missing; status 2 and one line where the code or a seed is, 1 where a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.original", description="Train the public code and measure it as ours.")
     parser.add_argument("code", type=Path, help="a clone of the public code")
+    parser.add_argument("--fetch", action="store_true", help="clone it first, where it is missing")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where records are stored (default: results/sweeps)")
     tasks = sweeps.originals()
     seeds = [task.config.seed for task in tasks]
@@ -235,6 +249,8 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = [task for task in tasks if task.config.seed in given.seeds]
     try:
         if any(sweeps.stored(task, given.output) is None for task in wanted):
+            if given.fetch and not given.code.exists():
+                fetch(given.code)
             source(given.code)
         sweeps.run_sweep(wanted, given.output, given.jobs, run=partial(attempt, given.code.resolve()))
     except (ConfigError, sweeps.SweepError) as error:

@@ -7,7 +7,8 @@ streams of random numbers.
 
     python -m benchmarks.peers                  # makes what is missing in results/peers.json, seed by seed
 
-A run is stored the moment it ends and never made twice. Needs pythae, one thread and, a run, one to three minutes.
+A run is stored the moment it ends and never made twice; one process at a time writes the file. Needs pythae, one thread and, a run,
+one to three minutes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ import torch
 
 from benchmarks import peer
 from ternary_lib import records, sweeps
-from ternary_lib.config import Config, config_hash
+from ternary_lib.config import Config, ConfigError, config_hash
 from ternary_lib.data import split_indices
 from ternary_lib.evaluation import coverage_counts, evaluate_final, reconstruction
+from ternary_lib.files import claimed
 from ternary_lib.model import Pathway, TernaryVAE
 from ternary_lib.progress import Progress
 from ternary_lib.randomness import stream
+from ternary_lib.strict_yaml import print_error
 
 SWEEP = "configs/sweeps/peers.yaml"
 BETAS = (0.5, 1.0)  # of the sweep's three: an epoch of pythae's trainer takes as long as a whole epoch of the system
@@ -98,21 +101,34 @@ def finished(record: Mapping[str, Any] | None, task: sweeps.Task) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make what is missing; status 2 and one line where pythae is."""
+    """Make what is missing; status 2 and one line where that cannot be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="Train and measure pythae's β-VAE on our data.")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where records are stored (default: results/peers.json)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[], metavar="N", help="these seeds alone")
     given = parser.parse_args(arguments)
     path = given.output or records.results_dir() / "peers.json"
+    try:
+        with claimed(path.parent):
+            return make(path, given.seeds)
+    except ConfigError as error:
+        print_error(error)
+        return 2
+
+
+def make(path: Path, seeds: list[int]) -> int:
+    """Make what is missing in ``path``, of these seeds or of all.
+
+    Raises:
+        ConfigError: the file cannot be read, or pythae is needed and not installed; one line.
+    """
     stored = records.read_json(path) if path.exists() else {}
-    wanted = [task for task in tasks() if not given.seeds or task.config.seed in given.seeds]
+    wanted = [task for task in tasks() if not seeds or task.config.seed in seeds]
     missing = [task for task in wanted if not finished(stored.get(name_of(task)), task)]
     try:
         import pythae.pipelines  # noqa: F401
     except ImportError as error:
         if missing:
-            print(f"error: pythae cannot be imported ({error}); to install it: {peer.FIX}", file=sys.stderr)
-            return 2
+            raise ConfigError(f"pythae cannot be imported ({error}); to install it: {peer.FIX}") from None
     torch.set_num_threads(1)  # as the runs beside them are trained
     bar = Progress(len(wanted), unit="run")
     bar.note(f"{len(wanted) - len(missing)} of {len(wanted)} runs are recorded; {len(missing)} to make")

@@ -22,14 +22,14 @@ class Metric(NamedTuple):
     """A number a run is judged by, of one pathway; always of the last epoch or of a stated span, never of a chosen epoch.
 
     ``better``: 1 where more of it is better, -1 where less is, 0 where neither is. ``step``: of a count, what one operation more
-    adds to it; 0 where it is no count.
+    adds to it, by a record's split; 0 where it is no count.
     """
 
     label: str
     unit: str
     read: Callable[[Record, str], float]
     better: int = 1
-    step: float = 0.0
+    step: Callable[[Record], float] = lambda record: 0.0
 
     def value(self, record: Record, pathway: str) -> float:
         """The number of a run's pathway; ConfigError, one line, where the record has none."""
@@ -97,6 +97,15 @@ def _coverage(mode: str, scale: float = 100.0) -> Callable[[Record, str], float]
     return lambda record, pathway: scale * record["final"][pathway][f"coverage.{mode}.{_budget(record)}"] / NUM_OPERATIONS
 
 
+def _one_of(part: str, scale: int = 1) -> Callable[[Record], float]:
+    def step(record: Record) -> float:
+        data = record["config"]["data"]
+        held_out = {"validation": data["validation"], "test": NUM_OPERATIONS - data["train"] - data["validation"]}
+        return scale / held_out.get(part, NUM_OPERATIONS)
+
+    return step
+
+
 def _draws_ratio(record: Record, pathway: str) -> float:
     # Infinite where a cell is empty: no number of draws completes such a decoder.
     return (record["final"][pathway]["draws_to_complete"] or math.inf) / UNIFORM_DRAWS_TO_COMPLETE
@@ -115,14 +124,16 @@ def _late_efficiency(record: Record, pathway: str) -> float:
 
 
 METRICS: dict[str, Metric] = {
-    "coverage": Metric("argmax coverage, last epoch", "%", _coverage("argmax"), step=100 / NUM_OPERATIONS),
-    "coverage_expectation": Metric("coverage by rounded expectation, last epoch", "%", _coverage("expectation"), step=100 / NUM_OPERATIONS),
-    "coverage_categorical": Metric("categorical coverage, last epoch", "%", _coverage("categorical"), step=100 / NUM_OPERATIONS),
+    "coverage": Metric("argmax coverage, last epoch", "%", _coverage("argmax"), step=_one_of("all", 100)),
+    "coverage_expectation": Metric("coverage by rounded expectation, last epoch", "%", _coverage("expectation"), step=_one_of("all", 100)),
+    "coverage_categorical": Metric("categorical coverage, last epoch", "%", _coverage("categorical"), step=_one_of("all", 100)),
     "efficiency": Metric("efficiency, last epoch", "1", _efficiency),
     "late_efficiency": Metric("efficiency, last thirty epochs", "1", _late_efficiency),
-    "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test"), step=1 / 1969),
-    "exact_validation": Metric("exact reconstruction alone, validation set", "fraction", _final("exact_validation"), step=1 / 1968),
-    "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed"), step=1 / NUM_OPERATIONS),
+    "exact_test": Metric("exact reconstruction alone, test set", "fraction", _final("exact_test"), step=_one_of("test")),
+    "exact_validation": Metric(
+        "exact reconstruction alone, validation set", "fraction", _final("exact_validation"), step=_one_of("validation")
+    ),
+    "exact_mixed": Metric("exact reconstruction mixed", "fraction", _final("exact_mixed"), step=_one_of("all")),
     "rate": Metric("rate", "nats", _final("rate"), 0),
     "distortion": Metric("distortion", "nats", _final("distortion"), -1),
     "neg_elbo": Metric("-ELBO", "nats", _final("neg_elbo"), -1),
@@ -131,7 +142,7 @@ METRICS: dict[str, Metric] = {
     "smallest_cell": Metric("smallest cell mass × 19,683", "1", _final("smallest_cell")),
     "mass_efficiency": Metric("efficiency at 50,000 draws, from cell masses", "1", _final("efficiency")),
     "draws_ratio": Metric("expected draws to complete coverage ÷ uniform", "1", _draws_ratio, -1),
-    "exact_all": Metric("exact reconstruction alone, all operations", "fraction", _final("exact_all"), step=1 / NUM_OPERATIONS),
+    "exact_all": Metric("exact reconstruction alone, all operations", "fraction", _final("exact_all"), step=_one_of("all")),
 }
 
 
@@ -198,7 +209,8 @@ def paired(table: Mapping[str, Mapping[int, Record]], pairs: Sequence[tuple[str,
                     if broken := [s for s in shared if not math.isfinite(of[s])]:
                         what = f"{METRICS[metric].label} of pathway {pathway.upper()}, {name} seed {broken[0]}"
                         raise ConfigError(f"{what}: {of[broken[0]]}, so that no difference has a mean; leave out the measure {metric}")
-                found.append(_paired(variant, pathway, metric, [ours[s] - theirs[s] for s in shared]))
+                step = METRICS[metric].step(table[variant][shared[0]])
+                found.append(_paired(variant, pathway, metric, [ours[s] - theirs[s] for s in shared], step))
     corrected = holm([d.p for d in found])
     return [d._replace(p_holm=p) for d, p in zip(found, corrected, strict=True)]
 
@@ -208,8 +220,8 @@ def comparable(table: Mapping[str, Mapping[int, Record]], reference: str, varian
     return [name for name in variants if len(table.get(name, {}).keys() & table.get(reference, {}).keys()) > 1]
 
 
-def _paired(variant: str, pathway: str, metric: str, deltas: Sequence[float]) -> Difference:
-    s = summary(deltas, METRICS[metric].step)
+def _paired(variant: str, pathway: str, metric: str, deltas: Sequence[float], step: float) -> Difference:
+    s = summary(deltas, step)
     p = p_value(s.n, s.mean, s.sd)
     if s.sd <= 1e-12 * max(1.0, abs(s.mean)):  # the same in every seed but for rounding: the effect has no scale
         effect = 0.0 if p else math.copysign(math.inf, s.mean)
@@ -226,6 +238,18 @@ def p_value(n: int, mean: float, sd: float) -> float:
     if sd <= 1e-12 * max(1.0, abs(mean)):
         return float(abs(mean) <= 1e-12)
     return float(2 * stats.t.sf(abs(mean) * math.sqrt(n) / sd, n - 1))
+
+
+def unpaired_p(one: Sequence[float], other: Sequence[float], least_sd: float = 0.0) -> float:
+    """Two-sided p of two groups with nothing in common (Welch's t test), each sd taken as no less than ``least_sd``; 1 without any.
+
+    >>> round(unpaired_p([1.0, 2.0, 3.0], [3.0, 5.0, 7.0, 9.0]), 4)  # t = -4/√2, 4.0755 degrees of freedom
+    0.0464
+    """
+    a, b = summary(one, least_sd), summary(other, least_sd)
+    if a.sd == b.sd == 0:
+        return float(a.mean == b.mean)
+    return float(stats.ttest_ind_from_stats(a.mean, a.sd, a.n, b.mean, b.sd, b.n, equal_var=False).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,12 +1,11 @@
-"""What the claims ledger computes on an untrained network (seed 42), or on the library's functions alone; no run is needed.
+"""What the claims ledger computes on an untrained network (seed 42), on the library's functions alone, or on released networks.
 
-``FACTS`` holds these and those of ``facts``.
+``FACTS`` holds these and those of ``facts``. The released networks (``OF_RELEASED``) are each of one run: no rule may read them.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 from ternary_lib.config import load_config
@@ -14,7 +13,8 @@ from ternary_lib.coverage import sample_coverage, tertile_decoder
 from ternary_lib.facts import FACTS, PRODUCTION, config_of, fact
 from ternary_lib.operations import POSITIONS, all_operations
 
-__all__ = ["FACTS"]
+__all__ = ["FACTS", "OF_RELEASED"]
+OF_RELEASED = {"drawn_elsewhere"}
 
 
 def _model() -> Any:
@@ -220,38 +220,25 @@ def spread(tau: float) -> float:
     return float((sample_latent(mu, torch.zeros(16), tau, stream(42, "claims")) - mu).abs().max())
 
 
-@lru_cache(maxsize=8)
-def _elsewhere(tau: float) -> list[float]:
+@fact
+def drawn_elsewhere(tau: float) -> float:
+    """Per cent of draws from a posterior, at a τ, that are decoded to another operation than its mean is; mean over released networks."""
     import torch
 
     from ternary_lib.randomness import stream
     from ternary_lib.weights import RELEASED, load_model
 
     found, x = [], all_operations()[::19]
-    for name, release in RELEASED.items():
-        if release.checkpoint == "last":
-            model = load_model(name)
-            for pathway in (model.pathway_a, model.pathway_b):
-                with torch.inference_mode():
-                    mu, logvar = pathway.encoder(x)
-                    noise = torch.randn(64, *mu.shape, generator=stream(42, "claims"))
-                    z = (mu + tau * (0.5 * logvar).exp() * noise).flatten(0, 1)
-                    made, own = (torch.cat([pathway.decoder(part).argmax(-1) for part in codes.split(4096)]) for codes in (z, mu))
-                found.append(float((made != own.repeat(64, 1)).any(-1).double().mean()))
-    return found
-
-
-@fact
-def drawn_elsewhere(tau: float) -> float:
-    """Per cent of draws from a posterior, at a τ, that are decoded to another operation than its mean is; mean over released networks."""
-    found = _elsewhere(tau)
+    for name in (name for name, release in RELEASED.items() if release.checkpoint == "last"):
+        model = load_model(name)
+        for pathway in (model.pathway_a, model.pathway_b):
+            with torch.inference_mode():
+                mu, logvar = pathway.encoder(x)
+                noise = torch.randn(64, *mu.shape, generator=stream(42, "claims"))
+                z = (mu + tau * (0.5 * logvar).exp() * noise).flatten(0, 1)
+                made, own = (torch.cat([pathway.decoder(part).argmax(-1) for part in codes.split(4096)]) for codes in (z, mu))
+            found.append(float((made != own.repeat(64, 1)).any(-1).double().mean()))
     return 100 * sum(found) / len(found)
-
-
-@fact
-def elsewhere_gain(low: float, high: float) -> float:
-    """Points by which that share is higher at the one τ than at the other, in the released pathway where it is least so."""
-    return 100 * min(b - a for a, b in zip(_elsewhere(low), _elsewhere(high), strict=True))
 
 
 @fact

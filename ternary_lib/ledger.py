@@ -21,8 +21,8 @@ import yaml
 from pydantic import Field, ValidationError
 
 from ternary_lib import records, sweeps
-from ternary_lib.comparison import summary
-from ternary_lib.computed_facts import FACTS
+from ternary_lib.comparison import METRICS, summary
+from ternary_lib.computed_facts import FACTS, OF_RELEASED
 from ternary_lib.config import ConfigError, describe_fault, load_config
 from ternary_lib.quantities import OF_RECORD
 from ternary_lib.sections import Section
@@ -200,12 +200,14 @@ def _beside(m: Measurement) -> str | None:
 def measure(m: Measurement, store: Store) -> Value:
     """The measurement's value now; ``n = 0`` where nothing is recorded yet."""
     if m.records is None:
-        return Value(n=EXACT, mean=_rounded(_fact(m.quantity, json.dumps(m.given))))
+        return Value(n=1 if m.quantity in OF_RELEASED else EXACT, mean=_rounded(_fact(m.quantity, json.dumps(m.given))))
     quantity, ours = OF_RECORD[m.quantity], store.of(m.records)
     if m.against is None:
         return over_seeds([quantity(record, **m.given) for _, record in sorted(ours.items())])
     theirs = store.of(_beside(m) or "")
-    return over_seeds([quantity(ours[s], **m.given) - quantity(theirs[s], **m.given) for s in sorted(ours.keys() & theirs.keys())])
+    shared = sorted(ours.keys() & theirs.keys())
+    step = METRICS[m.given["name"]].step(ours[shared[0]]) if shared and m.quantity == "metric" else 0.0
+    return over_seeds([quantity(ours[s], **m.given) - quantity(theirs[s], **m.given) for s in shared], step)
 
 
 @lru_cache(maxsize=512)
@@ -214,15 +216,15 @@ def _fact(quantity: str, given: str) -> float:
     return FACTS[quantity](**json.loads(given))
 
 
-def over_seeds(values: Sequence[float]) -> Value:
-    """Mean, sd, 95 % interval and range; no interval of one value, nothing of none.
+def over_seeds(values: Sequence[float], least_sd: float = 0.0) -> Value:
+    """Mean, sd, taken as no less than ``least_sd``, 95 % interval and range; no interval of one value, nothing of none.
 
     >>> over_seeds([1.0, 2.0, 3.0]).high
     4.48414
     """
     if not values:
         return Value(n=0)
-    found = summary(values)._asdict() | {"least": min(values), "most": max(values)}
+    found = summary(values, least_sd)._asdict() | {"least": min(values), "most": max(values)}
     return Value(n=found.pop("n"), **{k: None if math.isnan(v) else _rounded(v) for k, v in found.items()})
 
 
@@ -296,6 +298,10 @@ def names_read(rule: Rule) -> set[str]:
     return set().union(*map(names_in, conditions(rule).values()))
 
 
+def _of_one_run(m: Measurement) -> bool:
+    return m.quantity in OF_RELEASED if m.records is None else m.records.startswith("runs/")
+
+
 def decide(claim: Claim) -> Verdict:
     """The verdict that the rule gives for the entry's numbers; ``pending`` while one it reads has too few seeds."""
     if claim.rule is None:
@@ -304,7 +310,7 @@ def decide(claim: Claim) -> Verdict:
     if unknown := sorted(read - by_name.keys()):
         raise ConfigError(f"rule reads {', '.join(unknown)}, which is not measured")
     values = {name: by_name[name].value or Value(n=0) for name in read}
-    if lone := sorted(name for name in read if (by_name[name].records or "").startswith("runs/")):
+    if lone := sorted(name for name in read if _of_one_run(by_name[name])):
         raise ConfigError(f"rule reads {', '.join(lone)}, a single run")
     if any(v.n != EXACT and v.n < needed(by_name[name]) for name, v in values.items()):
         return "pending"
@@ -321,10 +327,19 @@ def possible(claim: Claim) -> set[str]:
 
 
 def update(claims: Iterable[Claim], store: Store | None = None) -> list[Claim]:
-    """The claims with every value measured now and every verdict as its rule gives it."""
+    """The claims with every value measured now and every verdict as its rule gives it.
+
+    Raises:
+        ConfigError: an entry names a quantity, an argument or records that there are not; one line.
+    """
     store, done = store or Store(), []
     for claim in claims:
-        measured = [m.model_copy(update={"value": measure(m, store)}) for m in claim.measured]
+        measured = []
+        for m in claim.measured:
+            try:
+                measured.append(m.model_copy(update={"value": measure(m, store)}))
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise ConfigError(f"{claim.id}: {m.name} cannot be measured: {type(error).__name__}: {one_line(error)}") from None
         claim = claim.model_copy(update={"measured": measured})
         done.append(claim.model_copy(update={"verdict": decide(claim)}))
     return done

@@ -155,6 +155,18 @@ def epochs_after_best(record: Record) -> float:
 
 
 @of_record
+def epochs_until_stopped(record: Record, column: str, patience: int) -> float:
+    """Epochs after which a column has not been lower for ``patience`` epochs: where early stopping ends a run; all, where it never does."""
+    lowest, best = math.inf, -1
+    for row, value in enumerate(record["history"][column]):
+        if value < lowest:
+            lowest, best = value, row
+        if row - best >= patience:
+            return float(row + 1)
+    return epochs_trained(record)
+
+
+@of_record
 def epochs_trained(record: Record) -> float:
     """Epochs of the finished run."""
     return float(record["history"]["epoch"][-1] + 1)

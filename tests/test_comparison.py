@@ -5,10 +5,9 @@ import math
 import pytest
 
 from ternary_lib import comparison
-from ternary_lib.comparison import METRICS, comparable, differences, holm, paired, summary
-from ternary_lib.config import ConfigError, DataConfig
+from ternary_lib.comparison import METRICS, comparable, differences, holm, paired, summary, unpaired_p
+from ternary_lib.config import ConfigError
 from ternary_lib.coverage import uniform_coverage
-from ternary_lib.data import split_indices
 from ternary_lib.operations import NUM_OPERATIONS
 
 BUDGET = 50_000
@@ -22,7 +21,8 @@ def record(variant, seed, found, pathways=("a", "b"), total=100, epochs=(99,), c
     counts = counts or [NUM_OPERATIONS // 2] * len(epochs)
     final = {"exact_test": found, "rate": found, f"coverage.argmax.{BUDGET}": counts[-1], "kl_to_uniform": 1 - found}
     history = {"epoch": list(epochs)} | {f"{p}.coverage.argmax.{BUDGET}": counts for p in "ab"}
-    config = {"evaluation": {"budgets": [10_000, BUDGET]}, "schedules": {"total_epochs": total}}
+    data = {"train": 15_746, "validation": 1_968}
+    config = {"data": data, "evaluation": {"budgets": [10_000, BUDGET]}, "schedules": {"total_epochs": total}}
     who = {"variant": variant, "seed": seed, "pathways": list(pathways)}
     return who | {"config": config, "final": {p: final for p in "ab"}, "history": history}
 
@@ -128,10 +128,22 @@ def test_the_same_operation_lost_in_every_seed_is_no_certainty():
             assert row.clear and row.high < -0.49
 
 
-def test_a_step_is_one_operation():
-    split = split_indices(DataConfig())
-    assert METRICS["exact_test"].step == 1 / len(split.test) and METRICS["exact_validation"].step == 1 / len(split.validation)
-    assert METRICS["exact_all"].step == METRICS["exact_mixed"].step == METRICS["coverage"].step / 100 == 1 / NUM_OPERATIONS
+def test_a_step_is_one_operation_of_the_record_s_split():
+    def steps(data):
+        return {name: metric.step({"config": {"data": data}}) for name, metric in METRICS.items()}
+
+    found, few = steps({"train": 15_746, "validation": 1_968}), steps({"train": 1_000, "validation": 1_968})
+    assert (found["exact_test"], found["exact_validation"], few["exact_test"]) == (1 / 1969, 1 / 1968, 1 / 16_715)
+    assert found["exact_all"] == found["exact_mixed"] == found["coverage"] / 100 == few["exact_all"] == 1 / NUM_OPERATIONS
+    assert found["rate"] == found["kl_to_uniform"] == found["late_efficiency"] == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_groups_without_pairs():
+    assert unpaired_p([1.0, 1.0], [1.0, 1.0, 1.0]) == 1 and unpaired_p([1.0, 1.0], [2.0, 2.0]) == 0
+    one = 1 / NUM_OPERATIONS
+    assert unpaired_p([1.0] * 5, [1 - one] * 5) < 1e-9 < 0.1 < unpaired_p([1.0] * 5, [1 - one] * 5, one)
+    assert unpaired_p([1.0] * 5, [0.5] * 5, one) < 1e-9
 
 
 def test_only_shared_seeds_count():

@@ -15,6 +15,7 @@ import yaml
 
 from ternary_lib import __version__
 from ternary_lib.config import PROJECT_ROOT
+from ternary_lib.weights import RELEASED
 
 PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -129,6 +130,16 @@ def test_make_results_makes_every_committed_record(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "fuzz.json").write_text("{}")
     assert "benchmarks.fuzz" not in commands() and "benchmarks.mistakes" in commands()
+
+
+def test_make_results_looks_for_every_release_and_every_sweep():
+    results = PROJECT_ROOT / "results"
+    names = re.search(r"^RECORDS := (.*)$", MAKEFILE, re.MULTILINE)[1].split()
+    assert {path.stem for path in (results / "runs").glob("*.json")} == {f"{name}_seed42" for name in names}
+    looked_for = set(re.findall(r"weights/\$\$\{name\}(_seed42\w*)\.safetensors", MAKEFILE))
+    assert {"_seed42" + release.file.partition("_seed42")[2] for release in RELEASED.values()} == looked_for
+    asked_for = {path.stem for path in (PROJECT_ROOT / "configs" / "sweeps").glob("*.yaml")}
+    assert {path.name for path in (results / "sweeps").iterdir() if path.is_dir()} == asked_for | {"original"}
 
 
 def test_ci_runs_what_the_readme_says():

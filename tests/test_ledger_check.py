@@ -4,7 +4,8 @@ import pytest
 from ledgers import SOUND, changed, with_measurement, with_value
 
 from ternary_lib import ledger_check
-from ternary_lib.ledger import Rule, Value
+from ternary_lib.config import ConfigError
+from ternary_lib.ledger import Rule, Value, update
 
 
 def test_the_small_ledger_is_sound():
@@ -30,6 +31,7 @@ BREAKS = {
     "an id given twice": (lambda s: s * 2, "the id is given twice"),
     "a rule of what was not measured": (lambda s: changed(s, rule=Rule(confirmed="bites.mean == 9")), "rule reads bites"),
     "a rule of a single run": (lambda s: changed(s, rule=Rule(confirmed="one.mean == 9")), "a single run"),
+    "a rule of released networks": (lambda s: with_measurement(s, quantity="drawn_elsewhere", given={"tau": 0.0}), "bits, a single run"),
     "a rule of no number": (lambda s: changed(s, rule=Rule(confirmed="bits.median == 9")), "no attribute"),
     "a rule that contradicts itself": (lambda s: changed(s, rule=Rule(confirmed="bits.mean > 1", refuted="bits.mean > 2")), "at once"),
     "a rule that is code": (lambda s: changed(s, rule=Rule(confirmed="[x for x in (1,)]")), "only comparisons"),
@@ -59,6 +61,12 @@ def test_a_broken_ledger_is_found_out(name):
     faults = ledger_check.check(broken(SOUND))
     assert faults and all(fault.startswith("nine-bit: ") for fault in faults)
     assert any(words in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize("name", ["an unknown quantity", "a quantity given what it does not take", "no such record", "no such variant"])
+def test_what_cannot_be_measured_is_named_in_one_line(name):
+    with pytest.raises(ConfigError, match="^nine-bit: bits cannot be measured: [^\n]*$"):
+        update(BREAKS[name][0](SOUND))
 
 
 def test_a_page_without_a_label_is_named_by_its_file():

@@ -1,5 +1,7 @@
 """The public code is run as it stands and measured as ours: shown on a stand-in with its layout, since it is not part of this project."""
 
+import hashlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -100,6 +102,8 @@ def code(tmp_path, monkeypatch):
         path = tmp_path / "code" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
+    own = {name: hashlib.sha256((tmp_path / "code" / name).read_bytes()).hexdigest() for name in original.SHA256}
+    monkeypatch.setattr(original, "SHA256", own)
     return tmp_path / "code"
 
 
@@ -112,14 +116,17 @@ def small(task):
 def test_five_runs_stand_beside_the_rebuilt_ones():
     tasks = sweeps.originals()
     assert [task.run for task in tasks] == [f"original-seed{seed}" for seed in range(5)]
-    rebuilt = {t.config.seed: t.config for t in sweeps.load_sweep("configs/sweeps/ablations.yaml") if t.variant == "published"}
-    assert all(task.config == rebuilt[task.config.seed] for task in tasks)
+    for task in tasks:  # the configuration that they are measured by: every epoch, to the last one that the sources report
+        measured = task.config.evaluation
+        assert (measured.every, measured.budgets[-1], measured.cell_draws) == (1, 195_000, 1_968_300)
+        assert (task.config.name, task.config.schedules.total_epochs) == ("published", 400)
 
 
 def test_a_run_is_measured_as_ours_and_found_by_the_ledger(code, tmp_path, capsys, monkeypatch):
     tasks = [small(task) for task in sweeps.originals()]
+    before = dict(os.environ), [*sys.argv]
     record = original.run(code, tasks[3])
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "" and (dict(os.environ), sys.argv) == before
     history = record["history"]
     assert history["epoch"] == [0, 1] and history["original.validation"] == [3.0, 2.0]
     assert (record["best_epoch"], record["best_validation_loss"]) == (1, 2.0) and history["validation.total"][0] != 3
@@ -182,7 +189,8 @@ def test_what_is_missing_is_made_once_and_a_failure_keeps_the_others(code, tmp_p
     assert original.main([*given, "--seeds", "1", "4"]) == 0
     assert sorted(p.name for p in (tmp_path / "store" / "original").glob("*.json")) == ["original-seed1.json", "original-seed4.json"]
     before = (tmp_path / "store" / "original" / "original-seed4.json").read_bytes()
-    (code / original.SCRIPT).write_text("raise OSError('broken')")
+    (code / original.SCRIPT).write_text(broken := "raise OSError('broken')")
+    monkeypatch.setitem(original.SHA256, original.SCRIPT, hashlib.sha256(broken.encode()).hexdigest())
     assert original.main([*given, "--seeds", "0", "4"]) == 1
     assert "original seed 0" in capsys.readouterr().err
     assert (tmp_path / "store" / "original" / "original-seed4.json").read_bytes() == before
@@ -191,15 +199,45 @@ def test_what_is_missing_is_made_once_and_a_failure_keeps_the_others(code, tmp_p
     assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize("what", ["missing", "another commit"])
+@pytest.mark.parametrize("what", ["missing", "changed"])
 def test_other_code_is_refused_in_one_line(code, tmp_path, capsys, what):
     if what == "missing":
         (code / original.CONFIG).unlink()
     else:
-        for command in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "x")):
-            subprocess.run(("git", "-C", str(code), *command), check=True)
+        (code / original.MODEL).write_text((code / original.MODEL).read_text().replace("0.7", "0.8"))
     assert original.main([str(code), "--output", str(tmp_path / "store")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    expected = "is not there; to get it: make original" if what == "missing" else "expected commit 3b399b8d, unchanged, found "
+    expected = "is not there; to get it: make original" if what == "missing" else " is not that of commit 3b399b8d; to get that: git"
     assert line.startswith("error: ") and expected in line
     assert not (tmp_path / "store").exists()
+
+
+def test_line_ends_do_not_matter(code):
+    before = original.source(code)
+    (code / original.MODEL).write_bytes((code / original.MODEL).read_bytes().replace(b"\n", b"\r\n"))
+    assert original.source(code) == before and before["commit"] == original.COMMIT
+
+
+def git(folder, *arguments):
+    who = ("-c", "user.name=x", "-c", "user.email=x@y")
+    return subprocess.run(("git", "-C", str(folder), *who, *arguments), capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_it_is_fetched_at_its_commit_where_something_is_missing(code, tmp_path, capsys, monkeypatch):
+    tasks = [small(task) for task in sweeps.originals()]
+    monkeypatch.setattr(sweeps, "originals", lambda: tasks)
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "its own")):
+        git(code, *command)
+    monkeypatch.setattr(original, "COMMIT", git(code, "rev-parse", "HEAD"))
+    (code / original.MODEL).write_text("later")
+    git(code, "commit", "-qam", "later")
+    given = [str(tmp_path / "fetched"), "--fetch", "--output", str(tmp_path / "store"), "--jobs", "1", "--seeds", "2"]
+    monkeypatch.setattr(original, "URL", str(tmp_path / "nowhere"))
+    assert original.main(given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "git clone failed: " in line and not (tmp_path / "fetched").exists()
+    monkeypatch.setattr(original, "URL", str(code))
+    assert original.main(given) == 0
+    assert git(tmp_path / "fetched", "rev-parse", "HEAD") == original.COMMIT
+    (tmp_path / "fetched" / original.MODEL).unlink()  # nothing is missing any more: it is not even looked at
+    assert original.main(given) == 0

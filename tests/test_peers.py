@@ -9,6 +9,7 @@ from benchmarks import peer, peers
 from ternary_lib import records, sweeps
 from ternary_lib.comparison import METRICS
 from ternary_lib.config import TrainingConfig, config_from_mapping
+from ternary_lib.files import claimed
 from ternary_lib.losses import cross_entropy, kl_divergence, total_loss
 from ternary_lib.model import TernaryVAE
 from ternary_lib.operations import all_operations
@@ -105,3 +106,18 @@ def test_without_pythae_one_line_names_the_fix(tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: pythae") and error.count("\n") == 1 and peer.FIX in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_is_kept_and_named_in_one_line(tmp_path, capsys):
+    (tmp_path / "peers.json").write_text("{")
+    assert peers.main(["--output", str(tmp_path / "peers.json")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and "not readable as JSON" in line
+    assert (tmp_path / "peers.json").read_text() == "{"
+
+
+def test_two_at_once_do_not_overwrite_each_other(tmp_path, capsys):
+    with claimed(tmp_path):
+        assert peers.main(["--output", str(tmp_path / "peers.json")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "another process is at work there" in line and list(tmp_path.glob("*.json")) == []
