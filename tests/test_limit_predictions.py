@@ -20,7 +20,8 @@ def variant(seeds=3, b=None, **changes):
     def final(change, seed):
         return {k: v if k.startswith("exact") else v + JITTER[seed % 3] for k, v in (GOOD | change).items()}
 
-    return {s: {"final": {"a": final(changes, s), "b": final(changes | (b or {}), s)}} for s in range(seeds)}
+    config = {"data": {"train": 15_746, "validation": 1_968}}
+    return {s: {"config": config, "final": {"a": final(changes, s), "b": final(changes | (b or {}), s)}} for s in range(seeds)}
 
 
 def evidence(**variants):
