@@ -71,7 +71,7 @@ def source(code: Path) -> dict[str, Any]:
     """
     if missing := [name for name in SHA256 if not (code / name).is_file()]:
         raise ConfigError(f"{code}: {missing[0]} is not there; to get it: make original")
-    found = {name: hashlib.sha256((code / name).read_text(encoding="utf-8-sig").encode()).hexdigest() for name in SHA256}
+    found = {name: hashlib.sha256((code / name).read_text("utf-8-sig", "replace").encode()).hexdigest() for name in SHA256}
     if others := [name for name in SHA256 if found[name] != SHA256[name]]:
         fix = f"git -C {code} checkout --force {COMMIT[:8]}"
         raise ConfigError(f"{code}: {others[0]} is not that of commit {COMMIT[:8]}; to get that: {fix}")
