@@ -201,13 +201,22 @@ def measure(m: Measurement, store: Store) -> Value:
     """The measurement's value now; ``n = 0`` where nothing is recorded yet."""
     if m.records is None:
         return Value(n=1 if m.quantity in OF_RELEASED else EXACT, mean=_rounded(_fact(m.quantity, json.dumps(m.given))))
-    quantity, ours = OF_RECORD[m.quantity], store.of(m.records)
+    found = by_seed(m, store)
+    counted = m.against is not None and m.quantity == "metric" and found
+    step = METRICS[m.given["name"]].step(store.of(m.records)[next(iter(found))]) if counted else 0.0
+    return over_seeds(list(found.values()), step)
+
+
+def by_seed(m: Measurement, store: Store) -> dict[int, float]:
+    """The measurement in each recorded seed, or in each that both sides have; empty for a fact."""
+    if m.records is None:
+        return {}
+    quantity = OF_RECORD[m.quantity]
+    ours = {seed: quantity(record, **m.given) for seed, record in sorted(store.of(m.records).items())}
     if m.against is None:
-        return over_seeds([quantity(record, **m.given) for _, record in sorted(ours.items())])
-    theirs = store.of(_beside(m) or "")
-    shared = sorted(ours.keys() & theirs.keys())
-    step = METRICS[m.given["name"]].step(ours[shared[0]]) if shared and m.quantity == "metric" else 0.0
-    return over_seeds([quantity(ours[s], **m.given) - quantity(theirs[s], **m.given) for s in shared], step)
+        return ours
+    theirs = {seed: quantity(record, **m.given) for seed, record in store.of(_beside(m) or "").items()}
+    return {seed: value - theirs[seed] for seed, value in ours.items() if seed in theirs}
 
 
 @lru_cache(maxsize=512)

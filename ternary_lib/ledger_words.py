@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ternary_lib.config import PROJECT_ROOT, ConfigError
 from ternary_lib.figures import COLOURS
-from ternary_lib.ledger import EXACT, MARKS, TOPICS, Claim, Measurement, Rule, conditions
+from ternary_lib.ledger import EXACT, MARKS, TOPICS, Claim, Measurement, Rule, Store, Value, by_seed, conditions, names_read
 from ternary_lib.report import counted
 
 OWN_PAGE = "chapter-claims"  # an entry that links its own topic there is shown by its card alone
@@ -44,17 +44,39 @@ def spell_value(m: Measurement) -> str:
     v, unit = m.value, f"\u00a0{m.unit}" if m.unit else ""
     if v is None or v.mean is None:
         return "not recorded yet (n\u00a0=\u00a00)"
-    sign = "+" if m.against and v.mean > 0 else ""
+    mean, low, high = _spell_interval(m, v)
     if v.n == EXACT:
-        return f"{spell(v.mean)}{unit} (exact)"
-    if v.low is None or v.high is None:
-        return f"{sign}{spell(v.mean)}{unit} (n\u00a0=\u00a0{v.n}, no interval)"
-    half = (v.high - v.low) / 2
-    low, high = (("+" if m.against and x > 0 else "") + spell(x, half) for x in (v.low, v.high))
-    return f"{sign}{spell(v.mean, half)}{unit} (95\u00a0% interval {low} to {high}, n\u00a0=\u00a0{v.n})"
+        return f"{mean}{unit} (exact)"
+    if not low:
+        return f"{mean}{unit} (n\u00a0=\u00a0{v.n}, no interval)"
+    return f"{mean}{unit} (95\u00a0% interval {low} to {high}, n\u00a0=\u00a0{v.n})"
 
 
-def card(claim: Claim, root: Path = PROJECT_ROOT) -> str:
+def _spell_interval(m: Measurement, v: Value) -> tuple[str, str, str]:
+    """Mean and ends of the interval, with a sign where they are a difference; no ends where there is no interval."""
+    half = (v.high - v.low) / 2 if v.low is not None and v.high is not None else None
+    numbers = [x for x in (v.mean, v.low, v.high) if x is not None]
+    spelt = [("+" if m.against and x > 0 else "") + spell(x, half) for x in numbers]
+    return spelt[0], *(spelt[1:] if half is not None else ("", ""))
+
+
+def seed_rows(claim: Claim, store: Store) -> list[dict[str, str]]:
+    """Every number over seeds that the entry's rule reads, as a row of a table: its mean and interval, and each seed's own."""
+    rows, read = [], names_read(claim.rule) if claim.rule else set()
+    for m in claim.measured:
+        found = by_seed(m, store) if m.name in read else {}
+        if found and m.value:
+            mean, low, high = _spell_interval(m, m.value)
+            half = (m.value.high - m.value.low) / 2 if m.value.high is not None and m.value.low is not None else None
+            whole = all(x == round(x) for x in found.values())
+            each = ", ".join(("+" if m.against and x > 0 else "") + spell(x, None if whole else half) for x in found.values())
+            unit = f", {m.unit}" if m.unit else ""
+            middle = f"{mean} [{low}, {high}]" if low else mean
+            rows.append({"entry": claim.id, "measured": m.label + unit, "mean [95 %]": middle, "seed by seed": each})
+    return rows
+
+
+def card(claim: Claim, root: Path = PROJECT_ROOT, store: Store | None = None) -> str:
     """One entry as MyST Markdown inside a box: verdict, claim, source, numbers, reason, where it is shown, how to check it."""
     verdict = f"{MARKS[claim.verdict]}\u00a0{claim.verdict}"
     sections: dict[str, list[str]] = {}
@@ -66,7 +88,8 @@ def card(claim: Claim, root: Path = PROJECT_ROOT) -> str:
         f"**{verdict}** · {claim.claim}<br><small>{html.escape(places)} · entry <code>{claim.id}</code></small>",
         "\n".join(_bullets(claim.measured)),
         f"{claim.said()} {_shown(claim.shown_in, root)}",
-        f"<details><summary>Check it</summary><p><code>{html.escape(claim.test)}</code></p>{_rule_html(claim.rule)}</details>",
+        f"<details><summary>Check it</summary><p><code>{html.escape(claim.test)}</code></p>{_rule_html(claim.rule)}"
+        f"{_seeds_html(claim, store or Store())}</details>",
         "</div>",
     ]
     return "\n\n".join(line for line in lines if line)
@@ -124,11 +147,17 @@ def _rule_html(rule: Rule | None) -> str:
     return f"<p>Rule: {'; '.join(parts)}; otherwise {rule.otherwise}.</p>"
 
 
+def _seeds_html(claim: Claim, store: Store) -> str:
+    items = "".join(f"<li>{html.escape(row['measured'])}: {row['seed by seed']}</li>" for row in seed_rows(claim, store))
+    return f"<p>What the rule reads, seed by seed:</p><ul>{items}</ul>" if items else ""
+
+
 def show_cards(claims: Iterable[Claim], topic: str) -> None:
     """Display every entry of a topic, in a notebook."""
     from IPython.display import Markdown, display
 
-    display(Markdown("\n\n".join(card(claim) for claim in claims if claim.topic == topic)))
+    store = Store()
+    display(Markdown("\n\n".join(card(claim, store=store) for claim in claims if claim.topic == topic)))
 
 
 def tally(claims: Sequence[Claim]) -> str:

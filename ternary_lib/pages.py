@@ -83,6 +83,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
     from ternary_lib.operations import NUM_OPERATIONS
 
     history, budget = record["history"], record["config"]["evaluation"]["budgets"][-1]
+    phases = record["config"]["schedules"]["phases"]
     found: dict[str, Any] = {
         "epochs": len(history["epoch"]),
         "budget": budget,
@@ -94,7 +95,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name in ("a", "b"):
         counts = history[f"{name}.coverage.argmax.{budget}"]
-        final, untrained = record["final"][name], record["untrained"][name]
+        final, untrained, exact = record["final"][name], record["untrained"][name], history[f"{name}.exact_all"]
         found[name] = {
             "found": counts[-1],
             "coverage": counts[-1] / NUM_OPERATIONS,
@@ -107,7 +108,7 @@ def headline(record: Mapping[str, Any]) -> dict[str, Any]:
             "untrained_categorical": untrained[f"coverage.categorical.{budget}"] / NUM_OPERATIONS,
             "efficiency": efficiency(counts[-1] / NUM_OPERATIONS, budget),
             "exact": final["exact_all"],
-            "best_exact": max(history[f"{name}.exact_all"]),
+            "exact_consolidated": exact[max(row for row, epoch in enumerate(history["epoch"]) if epoch < phases[1])],
         }
     both = zip(*(history[f"{name}.coverage.expectation.{budget}"] for name in ("a", "b")), strict=True)
     found["both_complete_epochs_expectation"] = sum(1 for pair in both if min(pair) == NUM_OPERATIONS)

@@ -82,6 +82,12 @@ def coverage_at(record: Record, mode: str, pathway: str, epoch: int) -> float:
 
 
 @of_record
+def coverage_at_best(record: Record, mode: str, pathway: str) -> float:
+    """Coverage in per cent at the epoch of the lowest validation loss, which is no coverage; records of every epoch alone."""
+    return coverage_at(record, mode, pathway, record["best_epoch"])
+
+
+@of_record
 def least_coverage(record: Record, mode: str, pathway: str, first: int, last: int) -> float:
     """The lowest coverage, in per cent, among the epochs first … last that were measured."""
     epochs = zip(record["history"]["epoch"], _counts(record, pathway, mode), strict=True)
@@ -167,6 +173,14 @@ def epochs_until_stopped(record: Record, column: str, patience: int) -> float:
 
 
 @of_record
+def finite_losses(record: Record) -> float:
+    """Per cent of the measured epochs whose losses, of training and of validation, are finite numbers."""
+    history = record["history"]
+    losses = zip(history["train.total"], history["validation.total"], strict=True)
+    return 100 * _mean([math.isfinite(trained) and math.isfinite(held_out) for trained, held_out in losses])
+
+
+@of_record
 def epochs_trained(record: Record) -> float:
     """Epochs of the finished run."""
     return float(record["history"]["epoch"][-1] + 1)
@@ -191,15 +205,32 @@ def mean_of(record: Record, column: str, first: int, last: int) -> float:
 
 
 @of_record
-def least(record: Record, column: str) -> float:
-    """The lowest value of a column over all epochs that were measured."""
-    return float(min(record["history"][column]))
+def least(record: Record, column: str, first: int = 0) -> float:
+    """The lowest value of a column over the measured epochs from ``first`` on."""
+    history = record["history"]
+    return float(min(value for epoch, value in zip(history["epoch"], history[column], strict=True) if epoch >= first))
 
 
 @of_record
 def most(record: Record, column: str) -> float:
     """The highest value of a column over all epochs that were measured."""
     return float(max(record["history"][column]))
+
+
+@of_record
+def largest_step(record: Record, column: str, last: int | None = None) -> float:
+    """The largest change of a column an epoch, between neighbouring measured epochs up to ``last``, either way."""
+    history = record["history"]
+    points = [(t, x) for t, x in zip(history["epoch"], history[column], strict=True) if last is None or t <= last]
+    return max(abs(after - before) / (t - s) for (s, before), (t, after) in itertools.pairwise(points))
+
+
+@of_record
+def first_at_least(record: Record, column: str, value: float) -> float:
+    """The first measured epoch whose column reaches a value, to a millionth; one past the end where none does."""
+    history = record["history"]
+    found = (epoch for epoch, here in zip(history["epoch"], history[column], strict=True) if here >= value - 1e-6)
+    return float(next(found, history["epoch"][-1] + 1))
 
 
 @of_record

@@ -419,7 +419,7 @@ def test_the_headline_is_read_from_the_record(record):
     values = pages.headline(record)
     assert (values["epochs"], values["minutes"], values["best_validation_loss"]) == (2, 1.5, 1.5)
     assert values["a"]["coverage"] == pytest.approx(9_000 / 19_683)
-    assert (values["a"]["best"], values["a"]["best_epoch"], values["a"]["best_exact"]) == (1.0, 0, 0.75)
+    assert (values["a"]["best"], values["a"]["best_epoch"], values["a"]["exact_consolidated"]) == (1.0, 0, 0.75)
     assert (values["a"]["complete_epochs"], values["both_complete_epochs_expectation"]) == (1, 0)
     assert values["b"]["untrained_categorical"] == 1.0
     assert values["uniform"] == pytest.approx(1 - (1 - 1 / 19_683) ** values["budget"])

@@ -96,7 +96,7 @@ class MadeUp:
         if name not in self.found:
             kind, *rest = name.split("/")
             seeds = [t.config.seed for t in ledger.experiments(rest[0])[rest[1]]] if kind == "sweeps" else [42]
-            base = self.run if kind == "runs" or rest[1] in ("full", "published") else self.thin
+            base = self.run if kind == "runs" or rest[1] in ("full", "published", "original") else self.thin
             if rest[0] == "original":  # which has its own validation loss beside ours
                 base = base | {"history": base["history"] | {"original.validation": base["history"]["validation.total"]}}
             self.found[name] = {seed: disturbed(base, self.chance) for seed in seeds}
@@ -185,8 +185,13 @@ def test_one_more_run_lies_in_a_wider_range_than_the_mean(entries):
     claim = next(c for c in entries if c.id == "coverage-a")
     for middle, verdict in ((97.64, "partly"), (94.7, "partly"), (94.5, "refuted"), (100.6, "partly"), (100.8, "refuted")):
         moved = value.model_copy(update={"mean": middle, "low": middle - 1.2416, "high": middle + 1.2416})
-        measured = [m.model_copy(update={"value": moved}) if m.name == "own" else m for m in claim.measured]
+        measured = [m.model_copy(update={"value": moved}) if m.name in ("own", "best") else m for m in claim.measured]
         assert ledger.decide(claim.model_copy(update={"measured": measured})) == verdict, middle
+    far = value.model_copy(update={"mean": 90.0, "low": 89.5, "high": 90.5})
+    for near in ("own", "best"):
+        values = {"own": far, "best": far, near: value}
+        measured = [m.model_copy(update={"value": values.get(m.name, m.value)}) for m in claim.measured]
+        assert ledger.decide(claim.model_copy(update={"measured": measured})) == "partly", f"in line by one reading, {near}"
 
 
 # --- its file ----------------------------------------------------------------------------------------------------

@@ -44,6 +44,30 @@ def test_the_same_number_of_both_pathways_shares_a_line():
     assert "- bits, B: **400** (n" in ledger_words.card(SOUND[0].model_copy(update={"measured": pair[::-1]}))
 
 
+class TwoSeeds:
+    """A store of two seeds of one variant, three and four epochs in balance of four, and of another, always in balance."""
+
+    def of(self, name):
+        gates = {"sweeps/ladder/v5_2": ([1, 1, 1, 0], [1, 1, 1, 1]), "sweeps/ladder/v5_3": ([1, 1, 1, 1],) * 2}[name]
+        return {seed: {"history": {"epoch": [0, 1, 2, 3], "gate_open": gate}} for seed, gate in enumerate(gates)}
+
+
+def test_what_a_rule_reads_is_shown_seed_by_seed_and_nothing_else():
+    given = {"first": 0, "last": 9}
+    one = Measurement(name="one", label="in balance, v5.2", unit="%", quantity="in_balance", given=given, records="sweeps/ladder/v5_2")
+    more = one.model_copy(update={"name": "more", "label": "more in v5.3", "records": "sweeps/ladder/v5_3", "against": "v5_2"})
+    idle = one.model_copy(update={"name": "idle", "label": "not read"})
+    store = TwoSeeds()
+    measured = [m.model_copy(update={"value": ledger.measure(m, store)}) for m in (one, more, idle)]
+    (claim,) = changed(SOUND, measured=measured, rule=ledger.Rule(confirmed="one.low > 0 and more.low > 0"), verdict="partly", reason="So.")
+    rows = ledger_words.seed_rows(claim, store)
+    assert [(row["measured"], row["seed by seed"]) for row in rows] == [("in balance, v5.2, %", "75, 100"), ("more in v5.3, %", "+25, 0")]
+    assert rows[0]["mean [95 %]"] == "88 [−71, 246]" and rows[1]["mean [95 %]"].startswith("+12 [")
+    assert "<li>more in v5.3, %: +25, 0</li>" in ledger_words.card(claim, store=store)
+    (exact,) = changed(SOUND, rule=None, verdict="not testable", reason="So.")
+    assert ledger_words.seed_rows(exact, store) == [] and "seed by seed" not in ledger_words.card(exact, store=store)
+
+
 def test_a_page_without_a_label_is_named_by_its_file():
     assert ledger_words.link("03_training") == "{doc}`Training: the production run <03_training>`"
     assert ledger_words.link("metrics", "what is measured") == "{doc}`what is measured <../metrics>`"
@@ -58,8 +82,9 @@ def test_the_gist_is_the_first_sentence():
 
 
 def test_cards_are_markdown_whose_boxes_close():
+    store = ledger.Store()
     for claim in ledger.load():
-        lines = ledger_words.card(claim).split("\n\n")
+        lines = ledger_words.card(claim, store=store).split("\n\n")
         assert lines[0].startswith("<div") and lines[-1] == "</div>"
         assert not any(line.startswith(" ") for line in lines), "four spaces would make it code"
 

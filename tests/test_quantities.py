@@ -1,5 +1,7 @@
 """What the ledger reads from records, and the facts it computes, by hand."""
 
+import math
+
 import pytest
 
 from ternary_lib import records
@@ -53,6 +55,13 @@ BY_HAND = [
     ("mean_of", {"column": "x", "first": 25, "last": 45}, {"x": [0, 0, 1, 3, 0, 0]}, 2),
     ("column_gap", {"upper": "x", "lower": "y", "first": 0, "last": 60}, {"x": [2] * 6, "y": [3] * 6}, -1),
     ("least", {"column": "x"}, {"x": [5, 4, 3, 4, 5, 6]}, 3),
+    ("least", {"column": "x", "first": 39}, {"x": [5, 4, 3, 4, 5, 6]}, 4),
+    ("largest_step", {"column": "x"}, {"x": [5, 4, 3, 4, 8, 6]}, 0.4),
+    ("largest_step", {"column": "x", "last": 39}, {"x": [5, 2, 3, 4, 8, 6]}, 0.3),
+    ("first_at_least", {"column": "x", "value": 0.7}, {"x": [0.1, 0.3, 0.7 - 1e-9, 0.3, 0.7, 0.7]}, 29),
+    ("first_at_least", {"column": "x", "value": 0.8}, {"x": [0.1, 0.3, 0.7, 0.3, 0.7, 0.7]}, 60),
+    ("coverage_at_best", {"mode": "argmax", "pathway": "a"}, {}, 100 * 19500 / NUM_OPERATIONS),
+    ("finite_losses", {}, {"train.total": [1, 1, math.nan, 1, 1, 1], "validation.total": [1, 1, 1, math.inf, 1, 1]}, 100 * 4 / 6),
     ("most", {"column": "x"}, {"x": [5, 4, 3, 4, 5, 6]}, 6),
     ("at", {"column": "x", "epoch": 29}, {"x": [5, 4, 3, 4, 5, 6]}, 3),
     ("epochs_to_exact", {"pathway": "a", "share": 0.9}, {"a.exact_all": [0.1, 0.5, 0.9, 0.2, 1, 1]}, 29),
