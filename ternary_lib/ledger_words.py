@@ -65,7 +65,7 @@ def seed_rows(claim: Claim, store: Store) -> list[dict[str, str]]:
     rows, read = [], names_read(claim.rule) if claim.rule else set()
     for m in claim.measured:
         found = by_seed(m, store) if m.name in read else {}
-        if found and m.value:
+        if found and m.value and m.value.mean is not None:
             mean, low, high = _spell_interval(m, m.value)
             half = (m.value.high - m.value.low) / 2 if m.value.high is not None and m.value.low is not None else None
             whole = all(x == round(x) for x in found.values())

@@ -173,14 +173,6 @@ def epochs_until_stopped(record: Record, column: str, patience: int) -> float:
 
 
 @of_record
-def finite_losses(record: Record) -> float:
-    """Per cent of the measured epochs whose losses, of training and of validation, are finite numbers."""
-    history = record["history"]
-    losses = zip(history["train.total"], history["validation.total"], strict=True)
-    return 100 * _mean([math.isfinite(trained) and math.isfinite(held_out) for trained, held_out in losses])
-
-
-@of_record
 def epochs_trained(record: Record) -> float:
     """Epochs of the finished run."""
     return float(record["history"]["epoch"][-1] + 1)
