@@ -114,7 +114,7 @@ class Claim(Section):
             return f"{waiting}; with them the verdict follows from the rule."
         text = self.reason if isinstance(self.reason, str) else self.reason.get(self.verdict, "")
         numbers = {m.name: _numbers(m.value) for m in self.measured if m.value}
-        return re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"[-+](0\.0+)(?![\d.])", r"\1", text.format_map(numbers)))
+        return re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"[-+](0\.0+)(?!\.?\d)", r"\1", text.format_map(numbers)))
 
 
 class LedgerFile(Section):
