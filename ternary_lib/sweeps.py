@@ -212,6 +212,7 @@ def verify(
     if not tasks:
         raise ConfigError("none of these runs is recorded, so there is nothing to verify")
     bar, found = Progress(len(tasks), progress, unit="run"), {}
+    bar.note("to run again: " + ", ".join(f"{task.variant} seed {task.config.seed}" for task in tasks[:5]) + " …" * (len(tasks) > 5))
     for task, again in _run_all(tasks, None, jobs, scheduler):
         found[task.run] = _agreement(stored(task, root) or {}, again)
         bar.update(len(found), f"{task.variant} seed {task.config.seed}")

@@ -13,6 +13,7 @@ import yaml
 from micro import OVERRIDES, ROOT, command, ternary
 
 from ternary_lib import records, sweeps, tuning
+from ternary_lib.cli import main
 from ternary_lib.config import ConfigError, config_from_mapping, load_config
 from ternary_lib.sweeps import SweepError, Task, condensed, load_sweep, of_configs, repeats, run_sweep, run_task, select, stored, verify
 
@@ -381,6 +382,22 @@ def test_nothing_recorded_is_nothing_to_verify(swept, tmp_path):
     done = ternary("sweep", swept[0], "--output", tmp_path, "--verify", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: none of these runs is recorded, so there is nothing to verify\n"
+
+
+def test_what_is_verified_was_recorded_on_this_kind_of_processor_where_any_was(swept, tmp_path, monkeypatch, capsys):
+    file, tasks, _, found = swept
+    elsewhere = {"hardware": found[0]["hardware"] | {"cpu": "another kind"}}
+    (tmp_path / "tiny").mkdir()
+    for task, record in zip(tasks, found, strict=True):
+        records.write_json(tmp_path / "tiny" / f"{task.run}.json", record | elsewhere)
+    asked = []
+    monkeypatch.setattr(sweeps, "verify", lambda chosen, *_: asked.append([t.run for t in chosen]) or [(True, "the same")] * len(chosen))
+    assert main(["sweep", str(file), "--output", str(tmp_path), "--verify", "9"]) == 0
+    assert sorted(asked[-1]) == sorted(task.run for task in tasks)
+    assert capsys.readouterr().err == "note: all of these were recorded on another kind of processor, so the last bits may differ\n"
+    records.write_json(tmp_path / "tiny" / f"{tasks[1].run}.json", found[1])
+    assert main(["sweep", str(file), "--output", str(tmp_path), "--verify", "9"]) == 0
+    assert asked[-1] == [tasks[1].run] and capsys.readouterr().err == ""
 
 
 def test_a_run_given_out_again_after_its_record_was_stored_is_not_trained_again(swept, tmp_path):
