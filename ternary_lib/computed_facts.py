@@ -1,6 +1,7 @@
 """What the claims ledger computes on an untrained network (seed 42), on the library's functions alone, or on released networks.
 
-``FACTS`` holds these and those of ``facts``. The released networks (``OF_RELEASED``) are each of one run: no rule may read them.
+``FACTS`` holds these and those of ``facts``. The released networks (``OF_RELEASED``) are each of one run: no rule may read them. What
+rests on one network's first weights or on one draw (``OF_SEED_42``) answers whether something is zero, or more or less, and not how much.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from ternary_lib.coverage import sample_coverage, tertile_decoder
 from ternary_lib.facts import FACTS, PRODUCTION, config_of, fact
 from ternary_lib.operations import POSITIONS, all_operations
 
-__all__ = ["FACTS", "OF_RELEASED"]
+__all__ = ["FACTS", "OF_RELEASED", "OF_SEED_42"]
 OF_RELEASED = {"drawn_elsewhere"}
+OF_SEED_42 = {
+    "attached_scale_gradient", "code_correlation", "gradient_norm", "histogram_gradient", "ideal_coverage", "mixture_distance",
+    "penalised_norm", "repeat_difference", "spread",
+}  # fmt: skip
 
 
 def _model() -> Any:

@@ -25,6 +25,7 @@ from ternary_lib.comparison import METRICS, summary
 from ternary_lib.computed_facts import FACTS, OF_RELEASED
 from ternary_lib.config import ConfigError, describe_fault, load_config
 from ternary_lib.quantities import OF_RECORD
+from ternary_lib.report import minus
 from ternary_lib.sections import Section
 from ternary_lib.strict_yaml import one_line, parse_yaml
 
@@ -102,7 +103,7 @@ class Claim(Section):
     measured: list[Measurement] = Field(default_factory=list)
     verdict: Verdict
     reason: str | dict[Verdict, str]
-    shown_in: Annotated[str, Field(pattern=r"^[a-z0-9_-]+(#.+)?$")]
+    shown_in: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9_-]+(#.+)?$")]], Field(min_length=1)]
 
     def said(self) -> str:
         """The reason for the verdict, its numbers filled in."""
@@ -114,7 +115,7 @@ class Claim(Section):
             return f"{waiting}; with them the verdict follows from the rule."
         text = self.reason if isinstance(self.reason, str) else self.reason.get(self.verdict, "")
         numbers = {m.name: _numbers(m.value) for m in self.measured if m.value}
-        return re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"[-+](0\.0+)(?!\.?\d)", r"\1", text.format_map(numbers)))
+        return minus(re.sub(r"[-+](0\.0+)(?!\.?\d)", r"\1", text.format_map(numbers)))
 
 
 class LedgerFile(Section):

@@ -50,7 +50,7 @@ def _faults(claim: Claim, store: Store, root: Path) -> list[str]:
         faults.append(str(error))
     except (KeyError, AttributeError, ValueError, TypeError) as error:
         faults.append(f"reason: cannot be filled in: {one_line(error)}")
-    return [*faults, *command_faults(claim.test, root), *link_faults(claim.shown_in, root)]
+    return [*faults, *command_faults(claim.test, root), *(fault for place in claim.shown_in for fault in link_faults(place, root))]
 
 
 def _measurement_faults(m: Measurement, store: Store) -> list[str]:
@@ -134,9 +134,9 @@ def _variant_faults(words: list[str]) -> list[str]:
     return [f"test: no variant {name}" for name in named if not name.startswith("-") and name not in known]
 
 
-def link_faults(shown_in: str, root: Path = PROJECT_ROOT) -> list[str]:
+def link_faults(place: str, root: Path = PROJECT_ROOT) -> list[str]:
     """What a reader would not find: a chapter's label (or file), or a section in it."""
-    label, _, section = shown_in.partition("#")
+    label, _, section = place.partition("#")
     page = page_of(label, root)
     if page is None:
         return [f"shown in {label}: no page has this label"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from ternary_lib.computed_facts import OF_SEED_42
 from ternary_lib.config import PROJECT_ROOT, ConfigError
 from ternary_lib.figures import COLOURS
 from ternary_lib.ledger import EXACT, MARKS, TOPICS, Claim, Measurement, Rule, Store, Value, by_seed, conditions, names_read
@@ -46,7 +47,7 @@ def spell_value(m: Measurement) -> str:
         return "not recorded yet (n\u00a0=\u00a00)"
     mean, low, high = _spell_interval(m, v)
     if v.n == EXACT:
-        return f"{mean}{unit} (exact)"
+        return f"{mean}{unit} ({'seed 42' if m.quantity in OF_SEED_42 else 'exact'})"
     if not low:
         return f"{mean}{unit} (n\u00a0=\u00a0{v.n}, no interval)"
     return f"{mean}{unit} (95\u00a0% interval {low} to {high}, n\u00a0=\u00a0{v.n})"
@@ -133,11 +134,13 @@ def link(label: str, words: str = "", root: Path = PROJECT_ROOT) -> str:
     return f"{{doc}}`{words} <{label if page.suffix == '.ipynb' else f'../{label}'}>`"
 
 
-def _shown(shown_in: str, root: Path) -> str:
-    label, _, section = shown_in.partition("#")
-    if label == OWN_PAGE and section in TOPICS.values():
-        return "No other page shows it."
-    return f"Shown in {link(label, root=root)}" + (f", *{section}*." if section else ".")
+def _shown(places: Sequence[str], root: Path) -> str:
+    links = []
+    for label, _, section in (place.partition("#") for place in places):
+        if label == OWN_PAGE and section in TOPICS.values():
+            return "No other page shows it."
+        links.append(link(label, root=root) + (f", *{section}*" if section else ""))
+    return f"Shown in {'; '.join(links)}."
 
 
 def _rule_html(rule: Rule | None) -> str:

@@ -25,11 +25,21 @@ def display_html(page: str, plain: str) -> None:
     display({"text/html": page, "text/plain": plain}, raw=True)
 
 
+def minus(text: str) -> str:
+    """The text with a minus sign, as long as a plus, before each negative number; hyphens stay.
+
+    >>> minus("-0.5 (-1 to +2), 1e-05, 2026-11-30")
+    '−0.5 (−1 to +2), 1e-05, 2026-11-30'
+    """
+    return re.sub(r"(?<![\w.)-])-(?=\.?\d)", "−", text)
+
+
 def say(text: str, **values: Any) -> None:
     """Display Markdown with measured values filled in: `say("{n:,} epochs", n=400)`. Braces of formulas are doubled."""
     from IPython.display import Markdown, display
 
-    display(Markdown(text.format(**values)))
+    parts = re.split(r"(`[^`]*`|\$[^$]*\$)", text.format(**values))  # code and formulas at odd places
+    display(Markdown("".join(part if k % 2 else minus(part) for k, part in enumerate(parts))))
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -84,7 +94,7 @@ def _cell(value: Any) -> tuple[str, bool]:
         ), False
     if isinstance(value, float) or hasattr(value, "dtype"):
         value = format(float(value), ".4g")
-    text = str(value)
+    text = minus(str(value))
     return html.escape(text), bool(
         re.fullmatch(r"[-+−±≈<>≤≥]?\s*[\d.,\s]+(?:e[-+]?\d+)?(?:\s*(?:±|/)\s*[\d.,]+)?\s*[%×]?", text)
     )

@@ -25,7 +25,7 @@ SOUND = [
             ),
         ],
         verdict="refuted", reason={"refuted": "They are {bits.mean:.1f}.", "confirmed": "They are."},
-        shown_in="chapter-theory#One table by hand",
+        shown_in=["chapter-theory#One table by hand"],
     )
 ]  # fmt: skip
 

@@ -162,6 +162,16 @@ def test_say_fills_in_values(monkeypatch):
         figures.say("{missing}")
 
 
+def test_negative_numbers_have_a_minus_sign_outside_of_code_and_formulas(monkeypatch):
+    outputs = []
+    monkeypatch.setattr("IPython.display.display", lambda *a, **k: outputs.append(a[0]))
+    figures.say("{x:+.1f} (-2 to -.5), `-p seed -1`, $-3$, epochs 10-39, run-2", x=-1)
+    assert outputs[0].data == "−1.0 (−2 to −.5), `-p seed -1`, $-3$, epochs 10-39, run-2"
+    text = report.table_html([{"got": -0.25}, {"got": "-1e-05"}, {"got": "−3"}])
+    assert [cell in text for cell in (">−0.25<", ">−1e-05<", ">−3<")] == [True] * 3
+    assert text.count("text-align:right") == 4
+
+
 def test_table_escapes_aligns_and_marks():
     text = report.table_html(
         [{"name": "<x>", "got": "1,234.5 ± 0.1 %", "match": True}, {"name": "y", "got": None, "match": False}],

@@ -16,7 +16,7 @@ def entry(name, value, metric="late_efficiency", verdict="confirmed"):
     return Claim(
         id=name, topic="losses", source=[{"document": "README", "section": "Overview"}], claim="More of it is more of that.",
         test="python -m ternary_lib.claims", rule=Rule(confirmed="d.low > 0", otherwise="refuted"), measured=[m], verdict=verdict,
-        reason="So it was.", shown_in="chapter-claims",
+        reason="So it was.", shown_in=["chapter-claims"],
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """The ledger in words: digits, signs, intervals, boxes and links."""
 
+import re
+
 import pytest
 from ledgers import SOUND, changed
 
@@ -99,7 +101,17 @@ def test_a_tally_counts_every_verdict_and_names_what_waits_only_where_something_
 
 
 def test_an_entry_that_only_its_card_shows_says_so():
-    (alone,) = changed(SOUND, shown_in="chapter-claims#Architecture and counts")
+    (alone,) = changed(SOUND, shown_in=["chapter-claims#Architecture and counts"])
     assert "No other page shows it." in ledger_words.card(alone) and "Shown in" not in ledger_words.card(alone)
-    (by_hand,) = changed(SOUND, shown_in="chapter-claims#One entry by hand")
+    (by_hand,) = changed(SOUND, shown_in=["chapter-claims#One entry by hand"])
     assert "One entry by hand" in ledger_words.card(by_hand)
+
+
+def test_an_entry_that_two_sections_show_names_both():
+    (twice,) = changed(SOUND, shown_in=["chapter-theory#One table by hand", "chapter-claims#One entry by hand"])
+    assert re.search(r"Shown in .*, \*One table by hand\*; .*, \*One entry by hand\*\.", ledger_words.card(twice))
+
+
+def test_what_rests_on_one_draw_is_not_called_exact():
+    drawn = Measurement(name="d", label="a draw", quantity="spread", value=Value(n="exact", mean=0.82))
+    assert ledger_words.spell_value(drawn) == "0.82 (seed 42)"
