@@ -169,7 +169,9 @@ def colophon_rows(cfg: Any, run: Any = None, seconds: float | None = None) -> li
     if record.get("weights_sha256"):
         rows["weights SHA-256"] = record["weights_sha256"]
     if record.get("seconds"):
-        rows["seconds of the run"] = ", ".join(f"{key} {value:.1f}" for key, value in record["seconds"].items())
+        # an epoch is evaluated while the next one trains, so that the parts may add up to more than the whole
+        beside = {"evaluate": "evaluate (beside it) "}
+        rows["seconds of the run"] = ", ".join(f"{beside.get(key, key + ' ')}{value:.1f}" for key, value in record["seconds"].items())
     if seconds is not None:
         rows["seconds of this page"] = f"{seconds:.1f}"
     return [{"what": key, "value": _breakable(value)} for key, value in rows.items() if value]
