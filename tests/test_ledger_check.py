@@ -51,7 +51,9 @@ BREAKS = {
     "a notebook that is not there": (lambda s: changed(s, test="ternary notebook 99_nobody"), "no notebook 99_nobody"),
     "a second command that is not there": (lambda s: changed(s, test=f"{SWEEP} && pytest tests/test_nobody.py"), "does not exist"),
     "a label that is not there": (lambda s: changed(s, shown_in=["chapter-nobody"]), "no page has this label"),
-    "a section that is not there": (lambda s: changed(s, shown_in=["chapter-theory#One tabel by hand"]), "did you mean 'One table by hand'"),
+    "a section that is not there": (
+        lambda s: changed(s, shown_in=[*s[0].shown_in, "chapter-theory#One tabel by hand"]), "did you mean 'One table by hand'",
+    ),
 }
 
 
