@@ -17,8 +17,8 @@ from ternary_lib.operations import POSITIONS, all_operations
 __all__ = ["FACTS", "OF_RELEASED", "OF_SEED_42"]
 OF_RELEASED = {"drawn_elsewhere"}
 OF_SEED_42 = {
-    "attached_scale_gradient", "code_correlation", "gradient_norm", "histogram_gradient", "ideal_coverage", "mixture_distance",
-    "penalised_norm", "repeat_difference", "spread",
+    "attached_scale_gradient", "code_correlation", "cross_entropy_error", "gradient_norm", "histogram_gradient", "ideal_coverage",
+    "kl_error", "mixture_distance", "penalised_norm", "repeat_difference", "spread",
 }  # fmt: skip
 
 

@@ -56,7 +56,8 @@ def _verify(tasks: list[Task], args: argparse.Namespace) -> int:
 
     found = [(task, record) for task in tasks if (record := sweeps.stored(task, args.output))]
     # Another kind of processor rounds otherwise, so that a run of one that differs here says nothing.
-    here = [task for task, record in found if record["hardware"]["cpu"] == records.hardware()["cpu"]]
+    kind = records.hardware()["cpu"]
+    here = [task for task, record in found if record.get("hardware", {}).get("cpu") == kind]
     if found and not here:
         print("note: all of these were recorded on another kind of processor, so the last bits may differ", file=sys.stderr)
     recorded = here or [task for task, _ in found]

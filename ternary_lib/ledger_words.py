@@ -135,12 +135,12 @@ def link(label: str, words: str = "", root: Path = PROJECT_ROOT) -> str:
 
 
 def _shown(places: Sequence[str], root: Path) -> str:
-    links = []
-    for label, _, section in (place.partition("#") for place in places):
-        if label == OWN_PAGE and section in TOPICS.values():
-            return "No other page shows it."
-        links.append(link(label, root=root) + (f", *{section}*" if section else ""))
-    return f"Shown in {'; '.join(links)}."
+    links = [
+        link(label, root=root) + (f", *{section}*" if section else "")
+        for label, _, section in (place.partition("#") for place in places)
+        if label != OWN_PAGE or section not in TOPICS.values()
+    ]
+    return f"Shown in {'; '.join(links)}." if links else "No other page shows it."
 
 
 def _rule_html(rule: Rule | None) -> str:

@@ -38,8 +38,12 @@ def say(text: str, **values: Any) -> None:
     """Display Markdown with measured values filled in: `say("{n:,} epochs", n=400)`. Braces of formulas are doubled."""
     from IPython.display import Markdown, display
 
-    parts = re.split(r"(`[^`]*`|\$[^$]*\$)", text.format(**values))  # code and formulas at odd places
-    display(Markdown("".join(part if k % 2 else minus(part) for k, part in enumerate(parts))))
+    display(Markdown(_minus_in_markup(text.format(**values))))
+
+
+def _minus_in_markup(text: str) -> str:
+    parts = re.split(r"(`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|<[^>]*>)", text, flags=re.DOTALL)  # code, formulas and tags at odd places
+    return "".join(part if k % 2 else minus(part) for k, part in enumerate(parts))
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -120,6 +124,7 @@ def table_html(
     # a corner without words is no header: a screen reader would announce an empty one
     head = "".join(f'<th scope="col"{side[key]}>{html.escape(str(heads[key]))}</th>' if heads[key] else "<td></td>" for key in keys)
     lines = "".join("<tr>" + "".join(f"<td{side[key]}>{text}</td>" for key, text in cells) + "</tr>" for cells in body)
+    caption = _minus_in_markup(caption) if caption else caption
     title = f'<p class="ternary-caption" style="margin:0 0 .4em">{caption}</p>' if caption else ""
     name = f' aria-label="{html.escape(re.sub("<[^>]+>", "", caption))}"' if caption else ""
     return (

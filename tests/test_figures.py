@@ -165,9 +165,12 @@ def test_say_fills_in_values(monkeypatch):
 def test_negative_numbers_have_a_minus_sign_outside_of_code_and_formulas(monkeypatch):
     outputs = []
     monkeypatch.setattr("IPython.display.display", lambda *a, **k: outputs.append(a[0]))
-    figures.say("{x:+.1f} (-2 to -.5), `-p seed -1`, $-3$, epochs 10-39, run-2", x=-1)
-    assert outputs[0].data == "−1.0 (−2 to −.5), `-p seed -1`, $-3$, epochs 10-39, run-2"
-    text = report.table_html([{"got": -0.25}, {"got": "-1e-05"}, {"got": "−3"}])
+    figures.say("{x:+.1f} (-2 to -.5), `-p seed -1`, $-3$, $$a\n -3$$, <i style='margin: -1px'>-4</i>, epochs 10-39, run-2", x=-1)
+    assert outputs[0].data == (
+        "−1.0 (−2 to −.5), `-p seed -1`, $-3$, $$a\n -3$$, <i style='margin: -1px'>−4</i>, epochs 10-39, run-2"
+    )
+    text = report.table_html([{"got": -0.25}, {"got": "-1e-05"}, {"got": "−3"}], caption="<b style='top: -1px'>-7</b>")
+    assert "<b style='top: -1px'>−7</b>" in text
     assert [cell in text for cell in (">−0.25<", ">−1e-05<", ">−3<")] == [True] * 3
     assert text.count("text-align:right") == 4
 

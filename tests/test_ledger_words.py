@@ -5,7 +5,7 @@ import re
 import pytest
 from ledgers import SOUND, changed
 
-from ternary_lib import ledger, ledger_words
+from ternary_lib import computed_facts, ledger, ledger_words
 from ternary_lib.config import ConfigError
 from ternary_lib.ledger import Measurement, Value
 
@@ -113,5 +113,6 @@ def test_an_entry_that_two_sections_show_names_both():
 
 
 def test_what_rests_on_one_draw_is_not_called_exact():
+    assert computed_facts.OF_SEED_42 <= computed_facts.FACTS.keys()
     drawn = Measurement(name="d", label="a draw", quantity="spread", value=Value(n="exact", mean=0.82))
     assert ledger_words.spell_value(drawn) == "0.82 (seed 42)"
